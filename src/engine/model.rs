@@ -1,0 +1,297 @@
+//! Plain values that every part of the engine speaks in: labels, samples, severities, names and ids.
+
+use std::borrow::Borrow;
+use std::fmt;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::time::Timestamp;
+
+/// The label that holds a metric's name.
+pub const METRIC_NAME: &str = "__name__";
+
+/// A label set: names are unique and sorted, empty values are absent.
+///
+/// Cheap to clone. Ordered, so that maps keyed by it iterate the same way in every run (E1).
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Labels(Arc<[(Arc<str>, Arc<str>)]>);
+
+impl Labels {
+    /// Returns the empty label set.
+    pub fn empty() -> Self {
+        Self::default()
+    }
+
+    /// Collects pairs; sorts them, drops empty values; of a repeated name the last value wins.
+    pub fn from_pairs<N: AsRef<str>, V: AsRef<str>>(pairs: impl IntoIterator<Item = (N, V)>) -> Self {
+        let map: std::collections::BTreeMap<Arc<str>, Arc<str>> = pairs
+            .into_iter()
+            .map(|(name, value)| (Arc::from(name.as_ref()), Arc::from(value.as_ref())))
+            .collect();
+        Self(map.into_iter().filter(|(_, value)| !value.is_empty()).collect())
+    }
+
+    /// Returns the value of `name`, or `None` where the label is absent.
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.0.binary_search_by(|(key, _)| (**key).cmp(name)).ok().map(|at| &*self.0[at].1)
+    }
+
+    /// Returns the metric's name, or `""`.
+    pub fn metric_name(&self) -> &str {
+        self.get(METRIC_NAME).unwrap_or("")
+    }
+
+    /// Iterates over name and value in the order of names.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.0.iter().map(|(name, value)| (&**name, &**value))
+    }
+
+    /// Returns the number of labels.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Returns whether there is no label.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Returns a copy that holds only the labels for which `keep` says yes.
+    pub fn filtered(&self, mut keep: impl FnMut(&str) -> bool) -> Self {
+        Self(self.0.iter().filter(|(name, _)| keep(name)).cloned().collect())
+    }
+
+    /// Returns a copy with `name` set to `value`, or removed where `value` is empty.
+    pub fn with(&self, name: &str, value: &str) -> Self {
+        let mut pairs: Vec<_> = self.0.iter().filter(|(key, _)| &**key != name).cloned().collect();
+        if !value.is_empty() {
+            let at = pairs.partition_point(|(key, _)| **key < *name);
+            pairs.insert(at, (Arc::from(name), Arc::from(value)));
+        }
+        Self(pairs.into())
+    }
+
+    /// Returns a copy without the metric's name.
+    pub fn without_name(&self) -> Self {
+        self.filtered(|name| name != METRIC_NAME)
+    }
+}
+
+impl fmt::Display for Labels {
+    /// Prints `name{a="b"}` as Prometheus does; values are escaped, so a hostile value stays inside its quotes (E11).
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.metric_name())?;
+        let rest: Vec<_> = self.iter().filter(|(name, _)| *name != METRIC_NAME).collect();
+        if rest.is_empty() && !self.metric_name().is_empty() {
+            return Ok(());
+        }
+        f.write_str("{")?;
+        for (at, (name, value)) in rest.into_iter().enumerate() {
+            if at > 0 {
+                f.write_str(", ")?;
+            }
+            write!(f, "{name}={value:?}")?;
+        }
+        f.write_str("}")
+    }
+}
+
+impl Serialize for Labels {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.iter())
+    }
+}
+
+impl<'de> Deserialize<'de> for Labels {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let map = std::collections::BTreeMap::<String, String>::deserialize(deserializer)?;
+        Ok(Self::from_pairs(map))
+    }
+}
+
+/// One measured value of one series.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Sample {
+    /// The series, metric name included.
+    pub labels: Labels,
+    /// When it was measured, in engine time.
+    pub at: Timestamp,
+    /// The value; [`is_stale_marker`] tells Prometheus' "series ended" from a plain NaN.
+    pub value: f64,
+}
+
+/// The bits of Prometheus' staleness marker, a NaN that no arithmetic yields (`model/value/value.go`).
+const STALE_BITS: u64 = 0x7ff0_0000_0000_0002;
+
+/// Returns the value that marks the end of a series.
+pub fn stale_marker() -> f64 {
+    f64::from_bits(STALE_BITS)
+}
+
+/// Returns whether `value` is the staleness marker.
+pub fn is_stale_marker(value: f64) -> bool {
+    value.to_bits() == STALE_BITS
+}
+
+/// How bad it is; the order runs from `Low` to `Critical`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Severity {
+    /// Look at it some day. PagerDuty: info.
+    Low,
+    /// Look at it today. PagerDuty: warning.
+    Medium,
+    /// Look at it now. PagerDuty: error.
+    High,
+    /// Money is being lost. PagerDuty: critical.
+    Critical,
+}
+
+impl fmt::Display for Severity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Low => "low",
+            Self::Medium => "medium",
+            Self::High => "high",
+            Self::Critical => "critical",
+        })
+    }
+}
+
+/// Makes a newtype around a shared string, so that a plan's name is never taken for a target's.
+macro_rules! names {
+    ($($(#[$doc:meta])* $name:ident),+ $(,)?) => {$(
+        $(#[$doc])*
+        #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[serde(transparent)]
+        pub struct $name(Arc<str>);
+
+        impl $name {
+            /// Returns the name as text.
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl From<&str> for $name {
+            fn from(text: &str) -> Self {
+                Self(Arc::from(text))
+            }
+        }
+
+        impl From<String> for $name {
+            fn from(text: String) -> Self {
+                Self(Arc::from(text))
+            }
+        }
+
+        impl Borrow<str> for $name {
+            fn borrow(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.pad(&self.0)
+            }
+        }
+    )+};
+}
+
+names! {
+    /// The name of a target: the thing that is guarded and rolled back.
+    TargetName,
+    /// The name of a source of samples; the `job` label of its series.
+    SourceName,
+    /// The name of an indicator.
+    IndicatorName,
+    /// The name of a trigger.
+    TriggerName,
+    /// The name of a rollback plan.
+    PlanName,
+    /// The name of a receiver.
+    ReceiverName,
+    /// The name of an escalation policy.
+    PolicyName,
+}
+
+/// The identity of one journal; the first half of every id, so that ids of two journals never meet.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct JournalId(Arc<str>);
+
+impl JournalId {
+    /// Wraps an identity that the shell drew when it created the journal.
+    pub fn new(text: &str) -> Self {
+        Self(Arc::from(text))
+    }
+
+    /// Returns the identity as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Returns the first eight characters, enough for people.
+    pub fn short(&self) -> &str {
+        self.0.get(..8).unwrap_or(&self.0)
+    }
+}
+
+/// Makes a numbered id that is unique within its journal.
+macro_rules! ids {
+    ($($(#[$doc:meta])* $name:ident = $prefix:literal),+ $(,)?) => {$(
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[serde(transparent)]
+        pub struct $name(pub u64);
+
+        impl $name {
+            /// Returns the id as the world outside sees it: journal, kind, number.
+            pub fn global(self, journal: &JournalId) -> String {
+                format!("{}-{self}", journal.as_str())
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.pad(&format!(concat!($prefix, "{}"), self.0))
+            }
+        }
+
+        impl std::str::FromStr for $name {
+            type Err = std::num::ParseIntError;
+            fn from_str(text: &str) -> Result<Self, Self::Err> {
+                text.strip_prefix($prefix).unwrap_or(text).parse().map(Self)
+            }
+        }
+    )+};
+}
+
+ids! {
+    /// The id of an incident: `I12`.
+    IncidentId = "I",
+    /// The id of one run of a rollback plan: `R3`.
+    RollbackId = "R",
+    /// The id of an effect: `E40`. Global form: the step unit's name and its idempotency key.
+    EffectId = "E",
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn labels_are_sorted_unique_and_without_empty_values() {
+        let labels = Labels::from_pairs([("b", "1"), ("a", "x"), ("c", ""), ("b", "2")]);
+        assert_eq!(labels.iter().collect::<Vec<_>>(), [("a", "x"), ("b", "2")]);
+        assert_eq!(labels.with("a", "").with("aa", "y").to_string(), r#"{aa="y", b="2"}"#);
+    }
+
+    #[test]
+    fn the_stale_marker_is_a_nan_of_its_own() {
+        assert!(stale_marker().is_nan() && is_stale_marker(stale_marker()));
+        assert!(!is_stale_marker(f64::NAN));
+    }
+}

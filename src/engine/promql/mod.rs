@@ -1,0 +1,1 @@
+//! The language: parser with spans, plan, evaluation.
