@@ -5,7 +5,10 @@
 
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 
+pub mod decision;
+pub mod evaluation;
 pub mod model;
 pub mod promql;
+pub mod rules;
 pub mod series;
 pub mod time;

@@ -1,1 +1,5 @@
 //! The language: parser with spans, plan, evaluation.
+
+/// A compiled expression.
+#[derive(Clone, Debug)]
+pub struct Plan;

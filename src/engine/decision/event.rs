@@ -1,0 +1,318 @@
+//! What happened, as facts: the only way in which state changes, and the audit trail.
+//!
+//! Wire types of their own: they are stored for years and read by later versions. Fields may be added with a serde
+//! default; what a field means never changes. [`EVENT_VERSION`] is stored beside each event.
+
+use serde::{Deserialize, Serialize};
+
+use super::effect::{DeliveryReport, Message, StepEnding, StepHandle, StepOrder};
+use super::input::Restart;
+use crate::engine::evaluation::{Evidence, TriggerKey, Verdict};
+use crate::engine::model::{
+    EffectId, IncidentId, JournalId, PlanName, ReceiverName, RollbackId, Severity, SourceName, TargetName,
+};
+use crate::engine::time::{Span, Timestamp};
+
+/// The version of the types in this file.
+pub const EVENT_VERSION: u32 = 1;
+
+/// An event with its instant.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Event {
+    /// When it was decided, in engine time.
+    pub at: Timestamp,
+    /// What happened.
+    pub what: Happening,
+}
+
+/// What happened.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Happening {
+    /// The journal was created; ids carry its name from now on.
+    JournalCreated {
+        /// The journal's identity.
+        journal: JournalId,
+    },
+    /// The daemon came up.
+    Restarted(Restart),
+    /// The daemon goes down in order.
+    Stopping,
+    /// A set of files came into force.
+    SetupLoaded {
+        /// Its hash.
+        fingerprint: String,
+        /// Why the last good set runs in place of the files on disk, if it does.
+        degraded: Option<String>,
+    },
+    /// Files were refused.
+    SetupRefused {
+        /// Why.
+        problem: String,
+    },
+    /// The wall clock's distance from engine time changed.
+    WallClockMoved {
+        /// Wall time minus engine time.
+        offset: Span,
+    },
+    /// The journal cannot be written; no acts from here on.
+    JournalLost {
+        /// Why.
+        reason: String,
+    },
+    /// The journal can be written again.
+    JournalRestored,
+    /// Another version of a target runs.
+    VersionSeen {
+        /// The target.
+        target: TargetName,
+        /// What runs now.
+        version: String,
+        /// What ran before, if any was known.
+        previous: Option<String>,
+    },
+    /// A trigger's condition was met for the first time.
+    TriggerPending {
+        /// Whose.
+        key: TriggerKey,
+        /// The length of its window.
+        window: Span,
+        /// What was measured.
+        evidence: Option<Evidence>,
+    },
+    /// A trigger's window is full.
+    TriggerFiring {
+        /// Whose.
+        key: TriggerKey,
+        /// The first breach of the window.
+        since: Timestamp,
+        /// What was measured.
+        evidence: Option<Evidence>,
+    },
+    /// A trigger's promise holds again, or its rule is gone.
+    TriggerCleared {
+        /// Whose.
+        key: TriggerKey,
+        /// What was measured.
+        evidence: Option<Evidence>,
+        /// Whether the rule was removed in place of the promise holding.
+        removed: bool,
+    },
+    /// Something is wrong.
+    IncidentOpened {
+        /// Its id.
+        incident: IncidentId,
+        /// What opened it.
+        cause: Cause,
+        /// What is guarded.
+        target: TargetName,
+        /// How bad it is.
+        severity: Severity,
+        /// One line for people.
+        reason: String,
+        /// When it began.
+        since: Timestamp,
+        /// What was measured.
+        evidence: Option<Evidence>,
+        /// Where people read what to do.
+        runbook: Option<String>,
+        /// The receivers that are told about it.
+        notify: Vec<ReceiverName>,
+    },
+    /// It is over.
+    IncidentResolved {
+        /// Its id.
+        incident: IncidentId,
+        /// Why it counts as over.
+        reason: String,
+    },
+    /// A rollback was decided and begins.
+    RollbackDecided {
+        /// Its id.
+        rollback: RollbackId,
+        /// For which incident.
+        incident: IncidentId,
+        /// What is rolled back.
+        target: TargetName,
+        /// How.
+        plan: PlanName,
+        /// When it must be over.
+        deadline: Timestamp,
+        /// Its steps' names, in order.
+        steps: Vec<String>,
+    },
+    /// A rollback was wanted and was not begun.
+    RollbackNotBegun {
+        /// For which incident.
+        incident: IncidentId,
+        /// What would have been rolled back.
+        target: TargetName,
+        /// How.
+        plan: PlanName,
+        /// Why not.
+        refusal: Refusal,
+    },
+    /// A step may be prepared.
+    StepIntended {
+        /// What exactly.
+        order: Box<StepOrder>,
+        /// Its place in the plan.
+        index: usize,
+        /// When it is taken as lost if nothing is heard of it.
+        overdue_at: Timestamp,
+    },
+    /// A step is about to run.
+    StepStarted {
+        /// The run of the plan.
+        rollback: RollbackId,
+        /// The effect.
+        effect: EffectId,
+        /// What it can be recognised by.
+        handle: StepHandle,
+    },
+    /// A step has ended.
+    StepEnded {
+        /// The run of the plan.
+        rollback: RollbackId,
+        /// The effect.
+        effect: EffectId,
+        /// How.
+        ending: StepEnding,
+    },
+    /// A started step has no known end.
+    StepInDoubt {
+        /// The run of the plan.
+        rollback: RollbackId,
+        /// The effect.
+        effect: EffectId,
+        /// Why its end is not known.
+        why: String,
+    },
+    /// Somebody told what became of a step in doubt.
+    StepSettled {
+        /// The run of the plan.
+        rollback: RollbackId,
+        /// The effect.
+        effect: EffectId,
+        /// Whether it was done.
+        done: bool,
+        /// Who said so.
+        by: String,
+    },
+    /// The steps are over; the proof begins.
+    VerificationStarted {
+        /// The run of the plan.
+        rollback: RollbackId,
+        /// No sample older than this is looked at.
+        not_before: Timestamp,
+        /// When it has failed if it has not passed.
+        until: Timestamp,
+    },
+    /// What the proof has seen changed.
+    VerificationSaw {
+        /// The run of the plan.
+        rollback: RollbackId,
+        /// One verdict per condition, in the plan's order.
+        checks: Vec<CheckSeen>,
+    },
+    /// The run is over.
+    RollbackEnded {
+        /// The run of the plan.
+        rollback: RollbackId,
+        /// How.
+        outcome: Outcome,
+        /// Why it counts as that.
+        reason: String,
+    },
+    /// Messages were decided; each receiver gets its own delivery.
+    PageDecided {
+        /// For which incident.
+        incident: IncidentId,
+        /// What is said.
+        message: Box<Message>,
+        /// One delivery per receiver.
+        deliveries: Vec<(EffectId, ReceiverName)>,
+    },
+    /// Something is known of a delivery.
+    DeliveryReported {
+        /// Which.
+        effect: EffectId,
+        /// The channel.
+        receiver: ReceiverName,
+        /// What.
+        report: DeliveryReport,
+    },
+}
+
+/// What opened an incident. With the target it is the incident's key: one open incident each.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Cause {
+    /// A trigger fired.
+    Trigger(TriggerKey),
+    /// A trigger has been neither good nor bad for too long.
+    Blind(TriggerKey),
+    /// A source has been silent for too long.
+    Silent(SourceName),
+    /// A receiver will never take a message.
+    DeadReceiver(ReceiverName),
+    /// The journal cannot be written.
+    Journal,
+    /// The files on disk are bad.
+    Setup,
+}
+
+/// Why a rollback that was wanted was not begun. Named, always told, always paged.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Refusal {
+    /// The target is in shadow mode: it would have been rolled back.
+    Shadow,
+    /// Another rollback of the target is in flight; this incident joins it.
+    Joined(RollbackId),
+    /// The incident has run this plan before.
+    AlreadyRun(RollbackId),
+    /// The target's last rollback ended too short a time ago.
+    Cooldown {
+        /// When it ends.
+        until: Timestamp,
+    },
+    /// The target has had its share.
+    AtMost {
+        /// How many rollbacks.
+        count: u32,
+        /// Within which span.
+        per: Span,
+    },
+    /// The intent could not be made durable.
+    Journal(String),
+    /// The daemon is going down.
+    Stopping,
+}
+
+/// How a rollback ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// Every step was done, and the proof passed.
+    Succeeded,
+    /// The steps were done, but not all of them, or the proof did not pass.
+    Partial,
+    /// A step failed, and the plan stopped there.
+    Failed,
+    /// The plan's deadline came first.
+    TimedOut,
+    /// Nothing was done, for a named reason.
+    Refused,
+}
+
+/// One condition of a verification, as it was seen.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct CheckSeen {
+    /// The condition as written.
+    pub condition: String,
+    /// The verdict on fresh samples.
+    pub verdict: Verdict,
+    /// What it rests on.
+    pub evidence: Option<Evidence>,
+}

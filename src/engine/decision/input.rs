@@ -1,0 +1,94 @@
+//! Everything that can wake the decision half: one closed list.
+
+use serde::{Deserialize, Serialize};
+
+use super::effect::{DeliveryReport, StepEnding, StepHandle};
+use crate::engine::evaluation::Judged;
+use crate::engine::model::{EffectId, RollbackId};
+use crate::engine::time::Span;
+
+/// One thing that happened.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Input {
+    /// The daemon has come up on this state.
+    Restarted(Restart),
+    /// New measurements have been judged.
+    Judged(Judged),
+    /// A deadline has passed.
+    Woke,
+    /// An effect is about to happen: the step is prepared and waits to be released.
+    EffectStarted {
+        /// Which.
+        effect: EffectId,
+        /// What it can be recognised by.
+        handle: StepHandle,
+    },
+    /// An effect has an outcome.
+    EffectFinished {
+        /// Which.
+        effect: EffectId,
+        /// Which outcome.
+        outcome: EffectOutcome,
+    },
+    /// The journal could not be written; nothing of the refused decision has happened.
+    IntentRefused {
+        /// Why.
+        reason: String,
+    },
+    /// The journal can be written again.
+    JournalRestored,
+    /// A new set of files is in force.
+    SetupLoaded {
+        /// Its hash.
+        fingerprint: String,
+        /// Whether it is the last good set, run because the files on disk are bad.
+        degraded: Option<String>,
+    },
+    /// New files were refused; the old set stays in force.
+    SetupRefused {
+        /// The first problem and how many there are, on one line.
+        problem: String,
+    },
+    /// The wall clock's distance from engine time has changed.
+    WallClock {
+        /// Wall time minus engine time.
+        offset: Span,
+    },
+    /// Somebody wants something.
+    Command(Command),
+    /// The daemon goes down in order: no new acts.
+    Stopping,
+}
+
+/// What a restart knows.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Restart {
+    /// Engine time between the last commit and now.
+    pub gap: Span,
+    /// Steps that were started and whose processes are still there.
+    pub alive: Vec<EffectId>,
+}
+
+/// What became of an effect.
+#[derive(Clone, Debug, PartialEq)]
+pub enum EffectOutcome {
+    /// Of a rollback step.
+    Step(StepEnding),
+    /// Of a message.
+    Delivery(DeliveryReport),
+}
+
+/// A wish that came over the control socket.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Command {
+    /// Tells what became of a step in doubt.
+    Settle {
+        /// The rollback whose step is in doubt.
+        rollback: RollbackId,
+        /// Whether the step was done.
+        done: bool,
+        /// Who says so: user name and uid of the socket's peer.
+        by: String,
+    },
+}

@@ -1,0 +1,187 @@
+//! What may be done and whom to reach, as the engine needs it: resolved, checked, without secrets.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+
+use crate::engine::model::{
+    PlanName, PolicyName, ReceiverName, Severity, SourceName, TargetName, TriggerName,
+};
+use crate::engine::rules::{Condition, RuleSet};
+use crate::engine::time::Span;
+
+/// Everything that decisions depend on besides state and input. Immutable; a reload makes a new one.
+#[derive(Clone, Debug, Default)]
+pub struct Setup {
+    /// Hash over every file that went into this set, for the audit trail.
+    pub fingerprint: String,
+    /// The compiled rules.
+    pub rules: RuleSet,
+    /// What is guarded.
+    pub targets: BTreeMap<TargetName, Target>,
+    /// The configured actuators.
+    pub plans: BTreeMap<PlanName, Plan>,
+    /// Whom to notify.
+    pub policies: BTreeMap<PolicyName, Policy>,
+    /// Every receiver there is: the last resort where a rollback's outcome has no policy of its own (E5).
+    pub receivers: BTreeSet<ReceiverName>,
+    /// How often each source is asked, and when its silence is an incident.
+    pub sources: BTreeMap<SourceName, SourcePace>,
+}
+
+/// The rhythm that is expected of a source.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SourcePace {
+    /// Time between two observations.
+    pub every: Span,
+    /// Time without a good answer after which the silence is an incident of its own (E2).
+    pub silent_after: Span,
+}
+
+/// The thing that is guarded and rolled back. Locks, caps and cooldowns belong to it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Target {
+    /// Whether decisions act.
+    pub mode: Mode,
+    /// The plans that may be run for it.
+    pub plans: BTreeSet<PlanName>,
+    /// How many rollbacks may start within a sliding span (E7).
+    pub at_most: AtMost,
+    /// How long after one rollback's end the next may start.
+    pub cooldown: Span,
+    /// How a new version is noticed.
+    pub detect: Option<DetectVersion>,
+}
+
+/// A bound on rollbacks per time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AtMost {
+    /// How many rollbacks.
+    pub count: u32,
+    /// Within this span, sliding.
+    pub per: Span,
+}
+
+/// Whether a target's decisions act or are only told.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Mode {
+    /// Decides and pages "would have rolled back"; touches nothing.
+    #[default]
+    Shadow,
+    /// Acts.
+    Armed,
+}
+
+/// The series whose label tells the version that runs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DetectVersion {
+    /// The source that exposes it.
+    pub source: SourceName,
+    /// The metric, such as `app_build_info`.
+    pub metric: String,
+    /// The label, such as `version`.
+    pub label: String,
+}
+
+/// A rollback plan: ordered steps with budgets, and the proof that they helped.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// Limit for steps and verification together.
+    pub deadline: Span,
+    /// What is done, in this order.
+    pub steps: Vec<Step>,
+    /// The proof; `None` means that the outcome is taken on the steps' word.
+    pub verify: Option<Verify>,
+}
+
+/// One step of a plan.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Step {
+    /// What people call it.
+    pub name: String,
+    /// What is done; placeholders not yet filled in.
+    pub action: StepAction,
+    /// The step's own budget.
+    pub timeout: Span,
+    /// Whether a failure ends the plan.
+    pub on_error: OnError,
+    /// Whether running it twice is harmless, so that a step in doubt may be run again.
+    pub idempotent: bool,
+}
+
+/// What a failed step means for its plan.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OnError {
+    /// The plan has failed.
+    #[default]
+    Stop,
+    /// The plan goes on and can at best be partial.
+    Continue,
+}
+
+/// What a step does to the world.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StepAction {
+    /// Runs a program: its path and arguments, never a shell (E11).
+    Exec {
+        /// The program's absolute path, then its arguments.
+        argv: Vec<String>,
+    },
+    /// Sends an HTTP request.
+    Http {
+        /// `POST`, `PUT`, ...
+        method: String,
+        /// Where to.
+        url: String,
+        /// The body, if any.
+        body: Option<String>,
+    },
+}
+
+/// The proof that a rollback worked. Sees only samples that are younger than the last step's end plus `warm_up`.
+#[derive(Clone, Debug)]
+pub struct Verify {
+    /// Time that the application gets before it is looked at.
+    pub warm_up: Span,
+    /// Time within which every condition must have been met, counted from the end of the last step.
+    pub within: Span,
+    /// What must hold, all at one observation.
+    pub conditions: Vec<Condition>,
+    /// Sources that are read in place of others, where traffic has moved.
+    pub on: BTreeMap<SourceName, SourceName>,
+}
+
+/// Whom to notify when.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Policy {
+    /// The levels, first one first.
+    pub levels: Vec<Level>,
+}
+
+/// One level of an escalation policy.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Level {
+    /// Time since the decision.
+    pub after: Span,
+    /// The channels that are used.
+    pub notify: Vec<ReceiverName>,
+}
+
+impl Setup {
+    /// Returns the channels of `policy`'s first level; every receiver where there is no policy (E5).
+    pub fn receivers_of(&self, policy: Option<&PolicyName>) -> BTreeSet<ReceiverName> {
+        match policy.and_then(|name| self.policies.get(name)).and_then(|policy| policy.levels.first()) {
+            Some(level) => level.notify.iter().cloned().collect(),
+            None => self.receivers.clone(),
+        }
+    }
+
+    /// Returns the most severe trigger's target, severity and channels among those that `affects` selects.
+    pub fn affected(&self, affects: impl Fn(&TriggerName) -> bool) -> Option<(TargetName, Severity)> {
+        let hit = self.rules.triggers.values().filter(|trigger| affects(&trigger.name));
+        hit.max_by_key(|trigger| trigger.severity).map(|trigger| (trigger.target.clone(), trigger.severity))
+    }
+}

@@ -1,0 +1,162 @@
+//! Verdicts: what an observation says about a condition. Never a bool.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::engine::model::{Labels, RollbackId, SourceName, TargetName, TriggerName};
+use crate::engine::series::SourceFailure;
+use crate::engine::time::{Span, Timestamp};
+
+/// What one observation says about one label set of one condition.
+///
+/// Everything that is neither proven good nor proven bad is `NoData` or `Unknown`; both never count as healthy and
+/// never act by themselves (E2).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Verdict {
+    /// The promise holds.
+    Holds,
+    /// The promise is broken.
+    Breached,
+    /// The expression selects nothing.
+    NoData,
+    /// It cannot be said.
+    Unknown(UnknownReason),
+}
+
+/// Why it cannot be said.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum UnknownReason {
+    /// A source that it needs failed to answer this time.
+    SourceFailed {
+        /// Which.
+        source: SourceName,
+        /// Why.
+        failure: SourceFailure,
+    },
+    /// A source that it needs has neither answered nor failed yet.
+    NotYetHeard {
+        /// Which.
+        source: SourceName,
+    },
+    /// The value is not a number, such as an error ratio without traffic.
+    NotANumber,
+    /// The trigger is written for one series and the expression yields several.
+    SeveralSeries(usize),
+    /// The expression could not be evaluated; the text says why.
+    Failed(String),
+}
+
+impl fmt::Display for UnknownReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::SourceFailed { source, failure } => write!(f, "source {source} failed: {failure}"),
+            Self::NotYetHeard { source } => write!(f, "source {source} has not answered yet"),
+            Self::NotANumber => f.write_str("the value is not a number (no traffic?)"),
+            Self::SeveralSeries(count) => write!(f, "{count} series where the trigger expects one"),
+            Self::Failed(why) => write!(f, "the expression failed: {why}"),
+        }
+    }
+}
+
+/// What a verdict rests on.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Evidence {
+    /// The measured value, in the indicator's base unit.
+    pub value: f64,
+    /// The threshold, in the same unit.
+    pub threshold: f64,
+    /// The condition as written.
+    pub condition: String,
+    /// The value with its unit, for people: `12.3%`, `250ms`.
+    pub shown: String,
+    /// The youngest sample that went into the value.
+    pub newest_sample: Option<Timestamp>,
+}
+
+/// The unit of trigger state: target, trigger, label set.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct TriggerKey {
+    /// What is guarded.
+    pub target: TargetName,
+    /// Which promise.
+    pub trigger: TriggerName,
+    /// Which series.
+    pub labels: Labels,
+}
+
+/// One trigger's verdict for one label set, with its window.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Judgement {
+    /// Whose.
+    pub key: TriggerKey,
+    /// What this observation says.
+    pub verdict: Verdict,
+    /// What it rests on, where there is a value.
+    pub evidence: Option<Evidence>,
+    /// The window with this observation in it.
+    pub window: WindowFill,
+    /// Since when there has been neither `Holds` nor `Breached`; `None` when this one is either.
+    pub blind_since: Option<Timestamp>,
+}
+
+/// How full a sustained window is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WindowFill {
+    /// The window's length.
+    pub of: Span,
+    /// The part of it that is proven to have been breached.
+    pub breached: Span,
+    /// The first breach since the promise last held.
+    pub since: Option<Timestamp>,
+    /// Whether the trigger fires.
+    pub full: bool,
+}
+
+/// One condition of one rollback's verification.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct CheckKey {
+    /// The run that is verified.
+    pub rollback: RollbackId,
+    /// The condition's place in the plan.
+    pub condition: usize,
+}
+
+/// What fresh samples say about one condition of a verification.
+#[derive(Clone, Debug, PartialEq)]
+pub struct CheckVerdict {
+    /// Which.
+    pub key: CheckKey,
+    /// `Holds` is a pass.
+    pub verdict: Verdict,
+    /// What it rests on, where there is a value.
+    pub evidence: Option<Evidence>,
+}
+
+/// A source without a good answer for longer than its `silent_after`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Silence {
+    /// Which.
+    pub source: SourceName,
+    /// Its last good answer, or when asking began.
+    pub since: Timestamp,
+    /// Its last failure, if it failed at all and did not just hang.
+    pub failure: Option<SourceFailure>,
+}
+
+/// What the measurement half hands to the decision half after an observation or at a deadline.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Judged {
+    /// Triggers judged anew.
+    pub judgements: Vec<Judgement>,
+    /// Verifications judged anew.
+    pub checks: Vec<CheckVerdict>,
+    /// Every source that is silent now.
+    pub silent: Vec<Silence>,
+    /// Every source that answered well at its last observation.
+    pub answering: Vec<SourceName>,
+    /// The version that each target's detection metric shows, where it shows exactly one.
+    pub versions: Vec<(TargetName, String)>,
+}
