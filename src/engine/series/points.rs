@@ -52,7 +52,6 @@ impl Points {
     pub(super) fn forget_before(&mut self, horizon: Timestamp) {
         self.head += self.as_slice().partition_point(|point| point.at < horizon);
         if self.head == self.points.len() {
-            // The last point's time is what keeps later duplicates out; an emptied series is dropped by the store.
             self.points.clear();
             self.head = 0;
         } else if self.head > self.points.len() / 2 {
