@@ -1,19 +1,34 @@
 //! The language: PromQL as Prometheus 3 means it.
 //!
-//! [`parse`] turns text into an [`Expr`] whose nodes know their bytes, and finds all type errors at once.
+//! [`parse`] turns text into an [`Expr`] whose nodes know their bytes, and finds all type errors at once. [`compile`]
+//! turns that into a [`Plan`], which knows what it selects and how far back, and [`Plan::evaluate`] gives its value.
+//! What is not evaluated is refused by `compile`: no plan answers differently from Prometheus.
 
+mod aggregations;
 pub mod ast;
 pub mod catalog;
 mod check;
+mod compile;
+mod evaluate;
+mod functions;
+mod histogram;
 mod lexer;
 pub mod literals;
+mod operators;
 mod parser;
+pub mod plan;
 mod print;
 pub mod problem;
+mod selectors;
+mod summation;
 
 pub use ast::Expr;
 pub use catalog::ValueType;
+pub use evaluate::LOOKBACK;
 pub use lexer::MAX_TEXT;
+pub use plan::{
+    EvalContext, EvalError, Evaluated, MatrixSeries, Plan, QueryRange, Scope, Value, VectorSample, compile,
+};
 pub use problem::{Problem, TextSpan};
 
 /// Parses and type-checks an expression.
