@@ -12,7 +12,8 @@ use script::Outcome;
 
 /// Runs every script of a directory; returns what went wrong, as lines.
 fn run_directory(directory: &Path, must_pass: impl Fn(&str) -> bool) -> Vec<String> {
-    let entries = std::fs::read_dir(directory).unwrap_or_else(|error| panic!("{}: {error}", directory.display()));
+    let entries =
+        std::fs::read_dir(directory).unwrap_or_else(|error| panic!("{}: {error}", directory.display()));
     let mut files: Vec<PathBuf> = entries.map(|entry| entry.expect("a directory entry").path()).collect();
     files.retain(|path| path.extension().is_some_and(|extension| extension == "test"));
     files.sort();

@@ -44,7 +44,9 @@ impl fmt::Display for Happening {
             Self::SetupLoaded { degraded: Some(why), .. } => {
                 write!(f, "last good files in force, those on disk are bad: {}", OneLine(why))
             }
-            Self::SetupRefused { problem } => write!(f, "files refused, the old ones stay: {}", OneLine(problem)),
+            Self::SetupRefused { problem } => {
+                write!(f, "files refused, the old ones stay: {}", OneLine(problem))
+            }
             Self::WallClockMoved { offset } => write!(f, "wall clock is {offset} from engine time"),
             Self::JournalLost { reason } => write!(f, "JOURNAL CANNOT BE WRITTEN: {}", OneLine(reason)),
             Self::JournalRestored => f.write_str("journal can be written again"),
@@ -58,7 +60,9 @@ impl fmt::Display for Happening {
             Self::TriggerFiring { key, evidence, .. } => {
                 write!(f, "{} FIRES{}", key.trigger, Measured(evidence.as_ref()))
             }
-            Self::TriggerCleared { key, removed: true, .. } => write!(f, "{} is gone: its rule was removed", key.trigger),
+            Self::TriggerCleared { key, removed: true, .. } => {
+                write!(f, "{} is gone: its rule was removed", key.trigger)
+            }
             Self::TriggerCleared { key, evidence, .. } => {
                 write!(f, "{} is quiet again{}", key.trigger, Measured(evidence.as_ref()))
             }
@@ -86,8 +90,12 @@ impl fmt::Display for Happening {
                 DeliveryReport::FirstFailure(why) => {
                     write!(f, "{receiver} did not take a message, trying on: {}", OneLine(why))
                 }
-                DeliveryReport::Accepted(receipt) => write!(f, "{receiver} took a message: {}", OneLine(receipt)),
-                DeliveryReport::Dead(why) => write!(f, "{receiver} REFUSES a message for good: {}", OneLine(why)),
+                DeliveryReport::Accepted(receipt) => {
+                    write!(f, "{receiver} took a message: {}", OneLine(receipt))
+                }
+                DeliveryReport::Dead(why) => {
+                    write!(f, "{receiver} REFUSES a message for good: {}", OneLine(why))
+                }
             },
             step => describe_step(step, f),
         }
@@ -97,7 +105,14 @@ impl fmt::Display for Happening {
 fn describe_step(what: &Happening, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     match what {
         Happening::StepIntended { order, index, .. } => {
-            write!(f, "{} step {} `{}` is intended, {} allowed", order.rollback, index + 1, order.step, order.timeout)
+            write!(
+                f,
+                "{} step {} `{}` is intended, {} allowed",
+                order.rollback,
+                index + 1,
+                order.step,
+                order.timeout
+            )
         }
         Happening::StepStarted { rollback, effect, handle } => match handle {
             StepHandle::Process { pid, .. } => write!(f, "{rollback} {effect} starts as process {pid}"),

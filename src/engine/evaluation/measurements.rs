@@ -182,17 +182,21 @@ impl Measurements {
     pub fn observe(&mut self, observation: &Observation, watch: &Watch<'_>) -> Judged {
         let now = observation.at;
         let source = &observation.source;
-        let Some(hearing) = self.heard.get_mut(source) else { return Judged::default() };
+        if !self.heard.contains_key(source) {
+            return Judged::default();
+        }
         let mut answer = observation.answer.as_ref().map(|_| ()).map_err(Clone::clone);
         if let Err(too_many) = self.store.ingest(observation) {
             let failed = Self::failed_by(observation, too_many.to_string());
             answer = failed.answer.as_ref().map(|_| ()).map_err(Clone::clone);
             self.ingest_failure(&failed);
         }
-        if answer.is_ok() {
-            hearing.last_good = Some(now);
+        if let Some(hearing) = self.heard.get_mut(source) {
+            if answer.is_ok() {
+                hearing.last_good = Some(now);
+            }
+            hearing.last = Some(answer);
         }
-        hearing.last = Some(answer);
         let rules = watch.rules.triggers.values();
         let judgements = rules
             .filter(|rule| rule.sources.contains(source))

@@ -13,8 +13,8 @@ use super::catalog::ValueType;
 use super::check::{constant, duration_ms, type_of};
 use super::evaluate::LOOKBACK;
 use super::plan::{
-    AggregateKind, AggregatePlan, Cardinality, Join, LabelChoice, Moment, Output, Plan, Scalar, Scope, Select,
-    SetPlan, Vector, VectorKind, Window, WindowSource, WithScalar,
+    AggregateKind, AggregatePlan, Cardinality, Join, LabelChoice, Moment, Output, Plan, Scalar, Scope,
+    Select, SetPlan, Vector, VectorKind, Window, WindowSource, WithScalar,
 };
 use super::problem::{Problem, TextSpan};
 use crate::engine::model::METRIC_NAME;
@@ -160,7 +160,9 @@ impl Compiler<'_> {
     fn duration(&mut self, expr: &Expr) -> Option<Span> {
         match constant(expr) {
             Some(seconds) => Some(Span::from_millis(duration_ms(seconds))),
-            None => self.not_evaluated(expr.span, "a duration that depends on the query (`step()`, `range()`)"),
+            None => {
+                self.not_evaluated(expr.span, "a duration that depends on the query (`step()`, `range()`)")
+            }
         }
     }
 
@@ -224,9 +226,7 @@ impl Compiler<'_> {
             (AggregateOp::Quantile, Some(param)) => self.scalar(param).map(AggregateKind::Quantile),
             (AggregateOp::Topk, Some(param)) => self.scalar(param).map(AggregateKind::Top),
             (AggregateOp::Bottomk, Some(param)) => self.scalar(param).map(AggregateKind::Bottom),
-            (AggregateOp::CountValues, Some(param)) => {
-                self.label_name(param).map(AggregateKind::CountValues)
-            }
+            (AggregateOp::CountValues, Some(param)) => self.label_name(param).map(AggregateKind::CountValues),
             (op, _) => self.not_evaluated(span, &format!("`{}`", op.name())),
         };
         let labels = aggregate.grouping.as_ref().map_or(&[][..], |grouping| &grouping.labels);

@@ -21,13 +21,11 @@ struct Bucket {
 /// Computes one number per histogram of `vector`; elements whose `le` is missing or no number are left out.
 ///
 /// Histograms are told apart by all labels but `le`, name included, so that two metrics never mix.
-pub(super) fn per_histogram(
-    vector: &[VectorSample],
-    compute: impl Fn(Buckets) -> f64,
-) -> Vec<VectorSample> {
+pub(super) fn per_histogram(vector: &[VectorSample], compute: impl Fn(Buckets) -> f64) -> Vec<VectorSample> {
     let mut histograms: BTreeMap<Labels, Vec<Bucket>> = BTreeMap::new();
     for sample in vector {
-        let Some(upper) = sample.labels.get(BOUND).and_then(parse_float).filter(|upper| !upper.is_nan()) else {
+        let Some(upper) = sample.labels.get(BOUND).and_then(parse_float).filter(|upper| !upper.is_nan())
+        else {
             continue;
         };
         let bucket = Bucket { upper, count: sample.value };
@@ -198,8 +196,7 @@ mod tests {
 
     #[test]
     fn a_torn_or_empty_histogram_has_no_quantile() {
-        let cases: [&[(f64, f64)]; 3] =
-            [&[(INF, 5.0)], &[(1.0, 5.0), (2.0, 6.0)], &[(1.0, 0.0), (INF, 0.0)]];
+        let cases: [&[(f64, f64)]; 3] = [&[(INF, 5.0)], &[(1.0, 5.0), (2.0, 6.0)], &[(1.0, 0.0), (INF, 0.0)]];
         for pairs in cases {
             assert!(buckets(pairs).quantile(0.5).is_nan(), "{pairs:?}");
         }

@@ -7,8 +7,8 @@ mod selectors;
 pub(super) use selectors::is_reserved;
 
 use super::ast::{
-    Aggregate, AggregateOp, Binary, BinaryOp, Call, Expr, ExprKind, FillSide, Grouping, MAX_HEIGHT, MatchGroup,
-    MatchLabels, Matching, UnaryOp,
+    Aggregate, AggregateOp, Binary, BinaryOp, Call, Expr, ExprKind, FillSide, Grouping, MAX_HEIGHT,
+    MatchGroup, MatchLabels, Matching, UnaryOp,
 };
 use super::catalog::{FUNCTIONS, Function, nearest};
 use super::lexer::{self, Token, TokenKind};
@@ -208,8 +208,11 @@ impl<'t> Parser<'t> {
         let opens = matches!(self.peek_second(), TokenKind::Symbol("("));
         if let Some(op) = AggregateOp::from_name(word) {
             let next = &self.tokens[(self.at + 1).min(self.tokens.len() - 1)];
-            let next_word =
-                if next.kind == TokenKind::Word { self.text_of(next.span).to_lowercase() } else { String::new() };
+            let next_word = if next.kind == TokenKind::Word {
+                self.text_of(next.span).to_lowercase()
+            } else {
+                String::new()
+            };
             if opens || matches!(&*next_word, "by" | "without") {
                 return self.aggregate(op);
             }
@@ -322,7 +325,8 @@ impl<'t> Parser<'t> {
             if word == "group_left" || word == "group_right" {
                 let span = self.advance();
                 if op.is_set() {
-                    let message = format!("`{}` knows no grouping: it always matches many to many", op.text());
+                    let message =
+                        format!("`{}` knows no grouping: it always matches many to many", op.text());
                     return Err(Box::new(Problem::new(span, message)));
                 }
                 let include = if self.is_symbol("(") { self.label_list()? } else { Vec::new() };

@@ -257,8 +257,9 @@ impl LabelChoice {
     pub(super) fn key(&self, labels: &Labels) -> Labels {
         match self {
             Self::Only(names) => labels.filtered(|name| names.contains(name)),
-            Self::AllBut(names) => labels
-                .filtered(|name| name != crate::engine::model::METRIC_NAME && !names.contains(name)),
+            Self::AllBut(names) => {
+                labels.filtered(|name| name != crate::engine::model::METRIC_NAME && !names.contains(name))
+            }
         }
     }
 }

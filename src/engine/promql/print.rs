@@ -82,7 +82,8 @@ fn print_selector(selector: &VectorSelector, f: &mut Formatter<'_>) -> fmt::Resu
         f.write_str(name)?;
     }
     let quoted = name.filter(|name| !bare(name)).map(|name| quote(name));
-    let inside: Vec<_> = quoted.into_iter().chain(selector.matchers.iter().map(ToString::to_string)).collect();
+    let inside: Vec<_> =
+        quoted.into_iter().chain(selector.matchers.iter().map(ToString::to_string)).collect();
     if !inside.is_empty() || name.is_none() {
         f.write_char('{')?;
         print_list(&inside, f)?;

@@ -23,9 +23,7 @@ impl Seen<'_> {
     }
 
     fn nameless(&self) -> Labels {
-        self.relabelled
-            .as_ref()
-            .map_or_else(|| self.series.nameless().clone(), Labels::without_name)
+        self.relabelled.as_ref().map_or_else(|| self.series.nameless().clone(), Labels::without_name)
     }
 }
 

@@ -182,7 +182,8 @@ impl Store {
         match &self.interest {
             Interest::Everything => true,
             Interest::Selectors(selectors) => {
-                SYNTHETIC.contains(&labels.metric_name()) || selectors.iter().any(|s| s.selects(source, labels))
+                SYNTHETIC.contains(&labels.metric_name())
+                    || selectors.iter().any(|s| s.selects(source, labels))
             }
         }
     }

@@ -38,7 +38,10 @@ impl DatePart {
         if !seconds.is_finite() {
             return f64::NAN;
         }
-        #[expect(clippy::cast_possible_truncation, reason = "a float cast to an integer saturates, and jiff refuses")]
+        #[expect(
+            clippy::cast_possible_truncation,
+            reason = "a float cast to an integer saturates, and jiff refuses"
+        )]
         let Ok(date) = Date::from_second(seconds as i64) else { return f64::NAN };
         let date: DateTime = Offset::UTC.to_datetime(date);
         match self {

@@ -55,7 +55,8 @@ impl Parser<'_> {
                 }
                 None if quoted => {
                     if let Some(first) = name.replace(label) {
-                        let message = format!("the metric name must not be set twice: it already is `{first}`");
+                        let message =
+                            format!("the metric name must not be set twice: it already is `{first}`");
                         return Err(Box::new(Problem::new(start, message)));
                     }
                 }
@@ -118,7 +119,8 @@ impl Parser<'_> {
         let ExprKind::Selector(mut selector) = expr.kind else {
             let message = "a range can only follow a selector";
             return Err(Box::new(
-                Problem::new(open.to(span), message).with_hint("a subquery has a colon: `[5m:]` or `[5m:30s]`"),
+                Problem::new(open.to(span), message)
+                    .with_hint("a subquery has a colon: `[5m:]` or `[5m:30s]`"),
             ));
         };
         let message = if selector.range.is_some() {
@@ -225,7 +227,15 @@ pub(in super::super) fn is_reserved(name: &str) -> bool {
     BinaryOp::from_text(&lower).is_some()
         || matches!(
             &*lower,
-            "on" | "ignoring" | "group_left" | "group_right" | "bool" | "inf" | "nan" | "by" | "without" | "offset"
+            "on" | "ignoring"
+                | "group_left"
+                | "group_right"
+                | "bool"
+                | "inf"
+                | "nan"
+                | "by"
+                | "without"
+                | "offset"
         )
         || matches!(&*lower, "fill" | "fill_left" | "fill_right" | "anchored" | "smoothed")
 }
