@@ -1,8 +1,5 @@
 //! The labels that a source puts on everything it brings: `job`, `instance`, and what its configuration adds.
 
-use std::borrow::Cow;
-use std::collections::BTreeMap;
-
 use crate::engine::model::{Labels, METRIC_NAME, SourceName};
 
 /// What happens to a scraped label that the source sets too.
@@ -35,35 +32,46 @@ impl SeriesIdentity {
     }
 
     /// Joins a scraped series with the source's labels, as Prometheus does (`scrape.go`, `mutateSampleLabels`).
-    pub fn attach<'a>(&'a self, name: &'a str, scraped: impl Iterator<Item = (&'a str, &'a str)>) -> Labels {
+    pub fn attach<'a>(
+        &'a self,
+        name: &'a str,
+        scraped: impl Iterator<Item = (&'a str, &'a str)> + Clone,
+    ) -> Labels {
         // An empty label is the same as none.
-        let mut series: BTreeMap<Cow<'a, str>, &'a str> = scraped
-            .filter(|(_, value)| !value.is_empty())
-            .map(|(name, value)| (Cow::Borrowed(name), value))
-            .collect();
-        let mut conflicts: Vec<(&str, &str)> = Vec::new();
-        for (label, own) in self.labels.iter() {
-            match series.get(label) {
-                Some(_) if self.conflict == LabelConflict::Honor => {}
-                Some(scraped) => {
-                    conflicts.push((label, scraped));
-                    series.insert(Cow::Borrowed(label), own);
-                }
-                None => {
-                    series.insert(Cow::Borrowed(label), own);
-                }
+        let scraped = scraped.filter(|(_, value)| !value.is_empty());
+        let named = std::iter::once((METRIC_NAME, name));
+        // Of a repeated name the last value wins.
+        match self.conflict {
+            LabelConflict::Honor => Labels::from_pairs(self.labels.iter().chain(scraped).chain(named)),
+            LabelConflict::Export => {
+                let joined = Labels::from_pairs(scraped.clone().chain(self.labels.iter()).chain(named));
+                let exported = self.exported(scraped);
+                exported.iter().fold(joined, |labels, (label, value)| labels.with(label, value))
             }
         }
-        // Shortest first, so that `exported_job` goes to `job` and not to a scraped label of that name's own conflict.
+    }
+
+    /// Finds free names for the scraped labels that the source sets too; there are seldom any.
+    fn exported<'a>(
+        &self,
+        scraped: impl Iterator<Item = (&'a str, &'a str)> + Clone,
+    ) -> Vec<(String, &'a str)> {
+        let is_own = |label: &str| self.labels.get(label).is_some();
+        let mut conflicts: Vec<_> = scraped.clone().filter(|(label, _)| is_own(label)).collect();
+        // Shortest first, as in Prometheus: `job` gets the shorter of two possible names.
         conflicts.sort_by_key(|(label, _)| label.len());
+        let mut exported: Vec<(String, &str)> = Vec::new();
         for (label, value) in conflicts {
             let mut free = format!("exported_{label}");
-            while series.contains_key(free.as_str()) {
+            while is_own(&free)
+                || scraped.clone().any(|(taken, _)| taken == free)
+                || exported.iter().any(|(taken, _)| *taken == free)
+            {
                 free.insert_str(0, "exported_");
             }
-            series.insert(Cow::Owned(free), value);
+            exported.push((free, value));
         }
-        Labels::from_pairs(std::iter::once((Cow::Borrowed(METRIC_NAME), name)).chain(series))
+        exported
     }
 }
 

@@ -346,8 +346,8 @@ fn causes(error: &reqwest::Error) -> String {
     let mut next = error.source();
     while let Some(cause) = next {
         let text = cause.to_string();
-        // Some errors repeat their cause.
-        if causes.last() != Some(&text) {
+        // Some errors repeat their cause; hyper's outermost says nothing that the next does not.
+        if causes.last() != Some(&text) && !text.starts_with("client error (") {
             causes.push(text);
         }
         next = cause.source();

@@ -159,7 +159,14 @@ impl fmt::Display for ListOfLines<'_> {
 
 /// Makes foreign text fit for a message: control characters escaped, cut to a readable length (E11).
 pub(crate) fn excerpt(text: &str) -> String {
-    let mut out: String = text.chars().take(MAX_EXCERPT).flat_map(char::escape_debug).collect();
+    let mut out = String::new();
+    for character in text.chars().take(MAX_EXCERPT) {
+        match character {
+            // Quotes are what labels are made of; escaped, they make an excerpt hard to read.
+            '"' | '\'' | '\\' => out.push(character),
+            other => out.extend(other.escape_debug()),
+        }
+    }
     if text.chars().nth(MAX_EXCERPT).is_some() {
         out.push('…');
     }
