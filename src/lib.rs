@@ -5,5 +5,7 @@
 //!
 //! - [`engine`]: the pure core. No clock, no IO, no randomness: `decide` says what happens and why, `apply` is the only
 //!   way in which state changes.
+//! - [`sources`]: where samples come from; each answers whole, or fails with a reason.
 
 pub mod engine;
+pub mod sources;
