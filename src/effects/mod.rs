@@ -4,6 +4,8 @@
 //! start is durable ([`step`]). A message is tried until its receiver says yes or can never say yes ([`receiver`],
 //! [`outbox`]); whether another channel is used meanwhile is decided by the engine, which is told of the first failure.
 
+#[cfg(test)]
+mod fixture;
 pub mod http;
 pub mod outbox;
 pub mod printable;

@@ -70,13 +70,16 @@ impl PagerDuty {
                 "pagerduty: the routing key is empty; put the integration key there".to_owned(),
             ));
         }
-        let base = settings.base_url.as_deref().unwrap_or(DEFAULT_BASE_URL).trim_end_matches('/');
-        let url = reqwest::Url::parse(&format!("{base}/v2/enqueue"));
-        let enqueue_url =
-            url.ok().filter(|url| matches!(url.scheme(), "http" | "https")).ok_or_else(|| {
+        let base = settings.base_url.as_deref().unwrap_or(DEFAULT_BASE_URL);
+        let mut enqueue_url = reqwest::Url::parse(base)
+            .ok()
+            .filter(|url| matches!(url.scheme(), "http" | "https"))
+            .ok_or_else(|| {
                 let base = printable::line(base);
                 InvalidReceiver(format!("pagerduty: `{base}` is not an address such as {DEFAULT_BASE_URL}"))
             })?;
+        let path = format!("{}/v2/enqueue", enqueue_url.path().trim_end_matches('/'));
+        enqueue_url.set_path(&path);
         Ok(Self { enqueue_url, routing_key: settings.routing_key, external_url: settings.external_url, http })
     }
 

@@ -32,21 +32,21 @@ impl Tail {
 
     /// Returns the last lines, each escaped; says first how much is missing before them.
     pub(super) fn render(&self) -> String {
-        let bytes: Vec<u8> = self.kept.iter().copied().collect();
-        let text = String::from_utf8_lossy(&bytes);
+        let kept: Vec<u8> = self.kept.iter().copied().collect();
+        let text = kept.trim_ascii_end();
         let mut chosen = VecDeque::new();
         let mut room = CHARS_MAX;
         let mut chosen_bytes = 0;
-        for line in text.trim_end_matches(['\n', '\r']).rsplit('\n').take(LINES_MAX) {
+        for line in text.rsplit(|byte| *byte == b'\n').take(LINES_MAX) {
             if room == 0 {
                 break;
             }
-            let shown = printable::short_line(line.trim_end_matches('\r'), room);
+            let shown = printable::short_line(String::from_utf8_lossy(line).trim_end_matches('\r'), room);
             room = room.saturating_sub(shown.chars().count() + 1);
             chosen_bytes += line.len() + 1;
             chosen.push_front(shown);
         }
-        let missing = self.dropped_bytes + (text.len().saturating_sub(chosen_bytes)) as u64;
+        let missing = self.dropped_bytes + (text.len() + 1).saturating_sub(chosen_bytes) as u64;
         if missing > 0 {
             chosen.push_front(format!("[{missing} bytes before this are left out]"));
         }
