@@ -6,6 +6,10 @@
 //! - [`engine`]: the pure core. No clock, no IO, no randomness: `decide` says what happens and why, `apply` is the only
 //!   way in which state changes.
 //! - [`sources`]: where samples come from; each answers whole, or fails with a reason.
+//! - [`effects`]: what the engine asks for: rollback steps, receivers, and the outbox that retries deliveries.
+//! - [`secret`]: text that must never be printed.
 
+pub mod effects;
 pub mod engine;
+pub mod secret;
 pub mod sources;
