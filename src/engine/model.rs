@@ -134,54 +134,6 @@ pub fn is_stale_marker(value: f64) -> bool {
     value.to_bits() == STALE_BITS
 }
 
-/// Measured numbers in records: JSON has no infinity and no NaN, so those are written as `"+Inf"`, `"-Inf"`, `"NaN"`.
-pub mod number {
-    use serde::{Deserialize, Deserializer, Serializer};
-
-    #[derive(Deserialize)]
-    #[serde(untagged)]
-    enum Written {
-        Number(f64),
-        Text(String),
-    }
-
-    /// Writes a number that may be infinite.
-    pub fn serialize<S: Serializer>(value: &f64, serializer: S) -> Result<S::Ok, S::Error> {
-        match *value {
-            finite if finite.is_finite() => serializer.serialize_f64(finite),
-            value if value.is_nan() => serializer.serialize_str("NaN"),
-            value if value > 0.0 => serializer.serialize_str("+Inf"),
-            _ => serializer.serialize_str("-Inf"),
-        }
-    }
-
-    /// Reads what [`serialize`] wrote.
-    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
-        match Written::deserialize(deserializer)? {
-            Written::Number(value) => Ok(value),
-            Written::Text(text) => text.parse().map_err(serde::de::Error::custom),
-        }
-    }
-
-    /// The same for a number that may be absent.
-    pub mod option {
-        use serde::{Deserialize, Deserializer, Serialize, Serializer};
-
-        #[derive(Serialize, Deserialize)]
-        struct Wrapped(#[serde(with = "super")] f64);
-
-        /// Writes a number that may be infinite or absent.
-        pub fn serialize<S: Serializer>(value: &Option<f64>, serializer: S) -> Result<S::Ok, S::Error> {
-            value.map(Wrapped).serialize(serializer)
-        }
-
-        /// Reads what [`serialize`] wrote.
-        pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<f64>, D::Error> {
-            Ok(Option::<Wrapped>::deserialize(deserializer)?.map(|wrapped| wrapped.0))
-        }
-    }
-}
-
 /// How bad it is; the order runs from `Low` to `Critical`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -335,22 +287,6 @@ mod tests {
         let labels = Labels::from_pairs([("b", "1"), ("a", "x"), ("c", ""), ("b", "2")]);
         assert_eq!(labels.iter().collect::<Vec<_>>(), [("a", "x"), ("b", "2")]);
         assert_eq!(labels.with("a", "").with("aa", "y").to_string(), r#"{aa="y", b="2"}"#);
-    }
-
-    #[test]
-    fn infinite_measurements_survive_a_record() {
-        #[derive(Serialize, Deserialize)]
-        struct Record {
-            #[serde(with = "number")]
-            value: f64,
-            #[serde(with = "number::option")]
-            maybe: Option<f64>,
-        }
-        for value in [1.5, f64::INFINITY, f64::NEG_INFINITY] {
-            let text = serde_json::to_string(&Record { value, maybe: Some(value) }).unwrap();
-            let back: Record = serde_json::from_str(&text).unwrap();
-            assert_eq!((back.value, back.maybe), (value, Some(value)), "{text}");
-        }
     }
 
     #[test]

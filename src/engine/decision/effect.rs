@@ -97,10 +97,8 @@ pub struct IncidentFacts {
     /// One line: what broke, by how much, for how long.
     pub reason: String,
     /// The measured value, in the indicator's base unit.
-    #[serde(with = "crate::engine::model::number::option")]
     pub value: Option<f64>,
     /// The threshold that it crossed, in the same unit.
-    #[serde(with = "crate::engine::model::number::option")]
     pub threshold: Option<f64>,
     /// When it began, in engine time.
     pub since: Timestamp,

@@ -65,10 +65,8 @@ impl fmt::Display for UnknownReason {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Evidence {
     /// The measured value, in the indicator's base unit.
-    #[serde(with = "crate::engine::model::number")]
     pub value: f64,
     /// The threshold, in the same unit.
-    #[serde(with = "crate::engine::model::number")]
     pub threshold: f64,
     /// The condition as written.
     pub condition: String,
