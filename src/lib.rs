@@ -5,5 +5,7 @@
 //!
 //! - [`engine`]: the pure core. No clock, no IO, no randomness: `decide` says what happens and why, `apply` is the only
 //!   way in which state changes.
+//! - [`journal`]: what must outlive the process. Events, intents and outbox in one SQLite file; sample windows in another.
 
 pub mod engine;
+pub mod journal;
