@@ -46,7 +46,8 @@ struct Expected {
 
 /// Runs a script. A script that cannot be read is a bug of the test and panics.
 pub fn run(text: &str) -> Vec<Case> {
-    let lines: Vec<&str> = text.lines().map(str::trim).map(|l| if l.starts_with('#') { "" } else { l }).collect();
+    let lines: Vec<&str> =
+        text.lines().map(str::trim).map(|l| if l.starts_with('#') { "" } else { l }).collect();
     let mut data = Matrix::new();
     let mut cases = Vec::new();
     let mut at = 0;
@@ -79,7 +80,10 @@ pub fn run(text: &str) -> Vec<Case> {
 fn millis(text: &str) -> i64 {
     match text.trim().parse::<Span>() {
         Ok(span) => span.as_millis(),
-        Err(_) => (literals::parse_number(text.trim()).unwrap_or_else(|| panic!("duration {text:?}")) * 1000.0) as i64,
+        Err(_) => {
+            (literals::parse_number(text.trim()).unwrap_or_else(|| panic!("duration {text:?}")) * 1000.0)
+                as i64
+        }
     }
 }
 
@@ -154,7 +158,8 @@ fn labels(description: &str) -> Labels {
 
 /// Expands `5`, `_`, `_x3`, `stale`, `1x3`, `1+2x3`.
 fn items(item: &str) -> Values {
-    let number = |text: &str| literals::parse_float(text).unwrap_or_else(|| panic!("value {text:?} in {item:?}"));
+    let number =
+        |text: &str| literals::parse_float(text).unwrap_or_else(|| panic!("value {text:?} in {item:?}"));
     let count = |text: &str| text.parse::<usize>().unwrap_or_else(|_| panic!("count {text:?} in {item:?}"));
     if item == "_" {
         return vec![None];
@@ -166,9 +171,10 @@ fn items(item: &str) -> Values {
         return vec![Some(stale_marker())];
     }
     let Some((head, times)) = item.rsplit_once('x') else { return vec![Some(number(item))] };
-    let sign = head.char_indices().skip(1).find(|(at, c)| {
-        matches!(c, '+' | '-') && !head[..*at].ends_with(['e', 'E'])
-    });
+    let sign = head
+        .char_indices()
+        .skip(1)
+        .find(|(at, c)| matches!(c, '+' | '-') && !head[..*at].ends_with(['e', 'E']));
     let (start, step) = match sign {
         Some((at, _)) => (number(&head[..at]), number(&head[at..])),
         None => (number(head), 0.0),
@@ -216,7 +222,9 @@ fn expectation(block: &[&str]) -> Expected {
             ["expect", "ordered"] => expected.ordered = true,
             ["expect", "string", ..] => {
                 let text = line.trim_start_matches("expect").trim_start().trim_start_matches("string").trim();
-                let Ok(Expr { kind: ExprKind::Text(text), .. }) = promql::parse(text) else { panic!("{line}") };
+                let Ok(Expr { kind: ExprKind::Text(text), .. }) = promql::parse(text) else {
+                    panic!("{line}")
+                };
                 expected.string = Some(text);
             }
             ["expect", "range", "vector", "from", start, "to", _, "step", step] => {
@@ -261,7 +269,9 @@ fn judge(store: &Store, when: When, expression: &str, expected: &Expected) -> Ou
             let Some(pinned) = pinned(&expr, at) else { return Ok(()) };
             let plan = compiled(&pinned).map_err(Failure::Refused)?;
             // The same answer is due whenever the question is asked.
-            [0, at / 2, at + 3_600_000].into_iter().try_for_each(|asked| instant(store, &plan, asked, at, expected))
+            [0, at / 2, at + 3_600_000]
+                .into_iter()
+                .try_for_each(|asked| instant(store, &plan, asked, at, expected))
         }),
         When::Range { start, end, step } => range(store, &plan, start, end, step, expected),
     };
@@ -310,10 +320,12 @@ fn instant(store: &Store, plan: &Plan, at: i64, due_at: i64, expected: &Expected
 }
 
 fn vector_as_expected(vector: &[VectorSample], expected: &Expected) -> Result<(), Failure> {
-    let due: Vec<_> = expected.series.iter().map(|(labels, values)| (labels, values.first().copied().flatten())).collect();
+    let due: Vec<_> =
+        expected.series.iter().map(|(labels, values)| (labels, values.first().copied().flatten())).collect();
     let text = || {
         let due: Vec<_> = due.iter().map(|(labels, value)| format!("{labels} {value:?}")).collect();
-        let got: Vec<_> = vector.iter().map(|sample| format!("{} {:?}", sample.labels, sample.value)).collect();
+        let got: Vec<_> =
+            vector.iter().map(|sample| format!("{} {:?}", sample.labels, sample.value)).collect();
         format!("expected [{}], got [{}]", due.join(", "), got.join(", "))
     };
     let fits = |sample: &VectorSample, (labels, value): &(&Labels, Option<f64>)| {
@@ -337,7 +349,9 @@ fn matrix_as_expected(got: &Matrix, start: i64, step: i64, expected: &Expected) 
     due.retain(|_, points| !points.is_empty());
     let same = got.len() == due.len()
         && got.iter().zip(&due).all(|((a, got), (b, due))| {
-            a == b && got.len() == due.len() && got.iter().zip(due).all(|((t, v), (u, w))| t == u && equal(*v, *w))
+            a == b
+                && got.len() == due.len()
+                && got.iter().zip(due).all(|((t, v), (u, w))| t == u && equal(*v, *w))
         });
     if same { Ok(()) } else { Err(Failure::Wrong(format!("expected {due:?}, got {got:?}"))) }
 }

@@ -65,7 +65,9 @@ fn reduce(op: &AggregateKind, q: f64, values: Vec<f64>) -> f64 {
 
 /// Returns the least value; NaN only where there is nothing else.
 pub(super) fn smallest(values: impl IntoIterator<Item = f64>) -> f64 {
-    values.into_iter().fold(f64::NAN, |least, value| if value < least || least.is_nan() { value } else { least })
+    values
+        .into_iter()
+        .fold(f64::NAN, |least, value| if value < least || least.is_nan() { value } else { least })
 }
 
 /// Returns the greatest value; NaN only where there is nothing else.
@@ -155,7 +157,8 @@ mod tests {
         up.sort_by(ascending);
         let mut down = vector();
         down.sort_by(descending);
-        let values = |vector: &[VectorSample]| format!("{:?}", vector.iter().map(|s| s.value).collect::<Vec<_>>());
+        let values =
+            |vector: &[VectorSample]| format!("{:?}", vector.iter().map(|s| s.value).collect::<Vec<_>>());
         assert_eq!(values(&up), "[1.0, 2.0, inf, NaN]");
         assert_eq!(values(&down), "[inf, 2.0, 1.0, NaN]");
     }
@@ -171,7 +174,8 @@ mod tests {
 
     #[test]
     fn numbers_are_written_as_go_writes_them() {
-        for (value, text) in [(1.0, "1"), (1e21, "1000000000000000000000"), (0.5, "0.5"), (-0.0, "-0"), (f64::NAN, "NaN")]
+        for (value, text) in
+            [(1.0, "1"), (1e21, "1000000000000000000000"), (0.5, "0.5"), (-0.0, "-0"), (f64::NAN, "NaN")]
         {
             assert_eq!(go_text(value), text);
         }

@@ -197,12 +197,7 @@ impl AggregateOp {
     pub fn has_param(self) -> bool {
         matches!(
             self,
-            Self::Bottomk
-                | Self::CountValues
-                | Self::LimitRatio
-                | Self::Limitk
-                | Self::Quantile
-                | Self::Topk
+            Self::Bottomk | Self::CountValues | Self::LimitRatio | Self::Limitk | Self::Quantile | Self::Topk
         )
     }
 }

@@ -96,7 +96,10 @@ impl Checker {
             }
         }
         if !selects_something {
-            self.problem(span, "a selector must have a name or a matcher that does not match the empty string");
+            self.problem(
+                span,
+                "a selector must have a name or a matcher that does not match the empty string",
+            );
         }
         selector.range.iter().for_each(|range| self.positive_duration(range));
         selector.shift.offset.iter().for_each(|offset| self.duration(offset));

@@ -13,8 +13,8 @@ use super::catalog::ValueType;
 use super::check::{constant, duration_ms, type_of};
 use super::evaluate::LOOKBACK;
 use super::plan::{
-    AggregateKind, AggregatePlan, Cardinality, Join, LabelChoice, Moment, Output, Plan, Scalar, Scope, Select,
-    SetPlan, Vector, VectorKind, Window, WindowSource, WithScalar,
+    AggregateKind, AggregatePlan, Cardinality, Join, LabelChoice, Moment, Output, Plan, Scalar, Scope,
+    Select, SetPlan, Vector, VectorKind, Window, WindowSource, WithScalar,
 };
 use super::problem::{Problem, TextSpan};
 use crate::engine::model::METRIC_NAME;
@@ -25,7 +25,7 @@ pub(super) fn compile(expr: &Expr, scope: &Scope) -> Result<Plan, Vec<Problem>> 
     let mut compiler = Compiler {
         scope,
         problems: Vec::new(),
-        selectors: BTreeSet::new(),
+        selectors: Vec::new(),
         reach: Span::ZERO,
         outer: Span::ZERO,
         pinned: Vec::new(),
@@ -51,7 +51,7 @@ pub(super) fn compile(expr: &Expr, scope: &Scope) -> Result<Plan, Vec<Problem>> 
 struct Compiler<'s> {
     scope: &'s Scope,
     problems: Vec<Problem>,
-    selectors: BTreeSet<Selector>,
+    selectors: Vec<Selector>,
     reach: Span,
     /// How far back the subqueries around the current node look.
     outer: Span,
@@ -160,7 +160,9 @@ impl Compiler<'_> {
     fn duration(&mut self, expr: &Expr) -> Option<Span> {
         match constant(expr) {
             Some(seconds) => Some(Span::from_millis(duration_ms(seconds))),
-            None => self.not_evaluated(expr.span, "a duration that depends on the query (`step()`, `range()`)"),
+            None => {
+                self.not_evaluated(expr.span, "a duration that depends on the query (`step()`, `range()`)")
+            }
         }
     }
 
@@ -206,7 +208,9 @@ impl Compiler<'_> {
             }
         };
         let selector = Selector::new(matchers, sources);
-        self.selectors.insert(selector.clone());
+        if !self.selectors.contains(&selector) {
+            self.selectors.push(selector.clone());
+        }
         Some(selector)
     }
 
@@ -224,9 +228,7 @@ impl Compiler<'_> {
             (AggregateOp::Quantile, Some(param)) => self.scalar(param).map(AggregateKind::Quantile),
             (AggregateOp::Topk, Some(param)) => self.scalar(param).map(AggregateKind::Top),
             (AggregateOp::Bottomk, Some(param)) => self.scalar(param).map(AggregateKind::Bottom),
-            (AggregateOp::CountValues, Some(param)) => {
-                self.label_name(param).map(AggregateKind::CountValues)
-            }
+            (AggregateOp::CountValues, Some(param)) => self.label_name(param).map(AggregateKind::CountValues),
             (op, _) => self.not_evaluated(span, &format!("`{}`", op.name())),
         };
         let labels = aggregate.grouping.as_ref().map_or(&[][..], |grouping| &grouping.labels);

@@ -21,13 +21,11 @@ struct Bucket {
 /// Computes one number per histogram of `vector`; elements whose `le` is missing or no number are left out.
 ///
 /// Histograms are told apart by all labels but `le`, name included, so that two metrics never mix.
-pub(super) fn per_histogram(
-    vector: &[VectorSample],
-    compute: impl Fn(Buckets) -> f64,
-) -> Vec<VectorSample> {
+pub(super) fn per_histogram(vector: &[VectorSample], compute: impl Fn(Buckets) -> f64) -> Vec<VectorSample> {
     let mut histograms: BTreeMap<Labels, Vec<Bucket>> = BTreeMap::new();
     for sample in vector {
-        let Some(upper) = sample.labels.get(BOUND).and_then(parse_float).filter(|upper| !upper.is_nan()) else {
+        let Some(upper) = sample.labels.get(BOUND).and_then(parse_float).filter(|upper| !upper.is_nan())
+        else {
             continue;
         };
         let bucket = Bucket { upper, count: sample.value };
@@ -98,7 +96,7 @@ impl Buckets {
         let mut rank = q * total;
         let buckets = &self.0;
         let last = buckets.len() - 1;
-        let at = buckets[..last].partition_point(|bucket| !(bucket.count >= rank));
+        let at = buckets[..last].iter().position(|bucket| bucket.count >= rank).unwrap_or(last);
         if at == last {
             // Somewhere above the highest finite bound; nothing tells how far.
             return buckets[last - 1].upper;
@@ -180,7 +178,8 @@ mod tests {
     #[test]
     fn quantiles() {
         // buckets, q, value
-        let cases: &[(&[(f64, f64)], f64, f64)] = &[
+        type Case<'c> = (&'c [(f64, f64)], f64, f64);
+        let cases: &[Case<'_>] = &[
             (&[(1.0, 10.0), (2.0, 20.0), (INF, 20.0)], 0.5, 1.0),
             (&[(1.0, 10.0), (2.0, 20.0), (INF, 20.0)], 0.75, 1.5),
             (&[(1.0, 10.0), (INF, 20.0)], 0.99, 1.0),
@@ -198,8 +197,7 @@ mod tests {
 
     #[test]
     fn a_torn_or_empty_histogram_has_no_quantile() {
-        let cases: [&[(f64, f64)]; 3] =
-            [&[(INF, 5.0)], &[(1.0, 5.0), (2.0, 6.0)], &[(1.0, 0.0), (INF, 0.0)]];
+        let cases: [&[(f64, f64)]; 3] = [&[(INF, 5.0)], &[(1.0, 5.0), (2.0, 6.0)], &[(1.0, 0.0), (INF, 0.0)]];
         for pairs in cases {
             assert!(buckets(pairs).quantile(0.5).is_nan(), "{pairs:?}");
         }

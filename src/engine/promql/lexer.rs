@@ -33,8 +33,8 @@ pub(super) struct Token {
 
 /// Longest first, so that `<=` is not read as `<` and `=`.
 const SYMBOLS: [&str; 27] = [
-    "==", "!=", "=~", "!~", "<=", ">=", "</", ">/", "(", ")", "{", "}", "[", "]", ",", ":", "@", "+", "-", "*", "/",
-    "%", "^", "=", "<", ">", "!",
+    "==", "!=", "=~", "!~", "<=", ">=", "</", ">/", "(", ")", "{", "}", "[", "]", ",", ":", "@", "+", "-",
+    "*", "/", "%", "^", "=", "<", ">", "!",
 ];
 
 /// Splits a text into tokens; the last one is [`TokenKind::End`].
@@ -137,9 +137,11 @@ impl Lexer<'_> {
                 '\n' if quote != '`' => break,
                 _ if c == quote => {
                     self.at = end + 1;
-                    return literals::unescape(&self.text[start + 1..end], quote).map(TokenKind::Text).map_err(
-                        |(offset, message)| Problem::new(TextSpan::new(start + 1 + offset, end), message),
-                    );
+                    return literals::unescape(&self.text[start + 1..end], quote)
+                        .map(TokenKind::Text)
+                        .map_err(|(offset, message)| {
+                            Problem::new(TextSpan::new(start + 1 + offset, end), message)
+                        });
                 }
                 _ => {}
             }
@@ -156,7 +158,8 @@ impl Lexer<'_> {
         // A sign belongs to the number after an exponent only.
         for c in self.text[start..].chars() {
             let exponent = if hex { matches!(before, 'p' | 'P') } else { matches!(before, 'e' | 'E') };
-            let part = c.is_ascii_alphanumeric() || c == '_' || c == '.' || (exponent && matches!(c, '+' | '-'));
+            let part =
+                c.is_ascii_alphanumeric() || c == '_' || c == '.' || (exponent && matches!(c, '+' | '-'));
             if !part {
                 break;
             }

@@ -186,7 +186,8 @@ mod tests {
         for (text, expected) in cases {
             assert_eq!(parse_number(text), expected, "{text}");
         }
-        for (text, expected) in [("+Inf", f64::INFINITY), ("-inf", f64::NEG_INFINITY), ("2.0e-1", 0.2), ("017", 17.0)]
+        for (text, expected) in
+            [("+Inf", f64::INFINITY), ("-inf", f64::NEG_INFINITY), ("2.0e-1", 0.2), ("017", 17.0)]
         {
             assert_eq!(parse_float(text), Some(expected), "{text}");
         }

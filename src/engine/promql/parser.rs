@@ -7,8 +7,8 @@ mod selectors;
 pub(super) use selectors::is_reserved;
 
 use super::ast::{
-    Aggregate, AggregateOp, Binary, BinaryOp, Call, Expr, ExprKind, FillSide, Grouping, MAX_HEIGHT, MatchGroup,
-    MatchLabels, Matching, UnaryOp,
+    Aggregate, AggregateOp, Binary, BinaryOp, Call, Expr, ExprKind, FillSide, Grouping, MAX_HEIGHT,
+    MatchGroup, MatchLabels, Matching, UnaryOp,
 };
 use super::catalog::{FUNCTIONS, Function, nearest};
 use super::lexer::{self, Token, TokenKind};
@@ -121,6 +121,17 @@ impl<'t> Parser<'t> {
 
     /// An expression whose operators bind at least as strongly as `weakest`.
     fn expression(&mut self, weakest: u8) -> Parsed<Expr> {
+        self.nesting += 1;
+        if self.nesting > MAX_NESTING {
+            let message = format!("the expression is nested more than {MAX_NESTING} levels deep");
+            return Err(self.error(message));
+        }
+        let expr = self.operators(weakest);
+        self.nesting -= 1;
+        expr
+    }
+
+    fn operators(&mut self, weakest: u8) -> Parsed<Expr> {
         let mut left = self.operand()?;
         while let Some(op) = self.peek_operator() {
             if op.precedence() < weakest {
@@ -150,26 +161,19 @@ impl<'t> Parser<'t> {
 
     /// Signs and what follows them. A sign binds like `*`: `-2^2` is `-(2^2)`, `-a*b` is `(-a)*b`.
     fn operand(&mut self) -> Parsed<Expr> {
-        self.nesting += 1;
-        if self.nesting > MAX_NESTING {
-            let message = format!("the expression is nested more than {MAX_NESTING} levels deep");
-            return Err(self.error(message));
-        }
         let sign = match self.peek() {
             TokenKind::Symbol("-") => Some(UnaryOp::Minus),
             TokenKind::Symbol("+") => Some(UnaryOp::Plus),
             _ => None,
         };
-        let expr = match sign {
+        match sign {
             Some(op) => {
                 let sign = self.advance();
                 let operand = self.expression(BinaryOp::Power.precedence())?;
                 Self::node(sign.to(operand.span), ExprKind::Unary(op, Box::new(operand)))
             }
             None => self.primary().and_then(|primary| self.postfix(primary)),
-        };
-        self.nesting -= 1;
-        expr
+        }
     }
 
     fn primary(&mut self) -> Parsed<Expr> {
@@ -208,8 +212,11 @@ impl<'t> Parser<'t> {
         let opens = matches!(self.peek_second(), TokenKind::Symbol("("));
         if let Some(op) = AggregateOp::from_name(word) {
             let next = &self.tokens[(self.at + 1).min(self.tokens.len() - 1)];
-            let next_word =
-                if next.kind == TokenKind::Word { self.text_of(next.span).to_lowercase() } else { String::new() };
+            let next_word = if next.kind == TokenKind::Word {
+                self.text_of(next.span).to_lowercase()
+            } else {
+                String::new()
+            };
             if opens || matches!(&*next_word, "by" | "without") {
                 return self.aggregate(op);
             }
@@ -322,7 +329,8 @@ impl<'t> Parser<'t> {
             if word == "group_left" || word == "group_right" {
                 let span = self.advance();
                 if op.is_set() {
-                    let message = format!("`{}` knows no grouping: it always matches many to many", op.text());
+                    let message =
+                        format!("`{}` knows no grouping: it always matches many to many", op.text());
                     return Err(Box::new(Problem::new(span, message)));
                 }
                 let include = if self.is_symbol("(") { self.label_list()? } else { Vec::new() };

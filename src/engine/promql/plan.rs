@@ -37,7 +37,7 @@ impl Scope {
 pub struct Plan {
     pub(super) root: Output,
     pub(super) span: TextSpan,
-    pub(super) selectors: BTreeSet<Selector>,
+    pub(super) selectors: Vec<Selector>,
     pub(super) reach: Span,
     pub(super) pinned: Vec<TextSpan>,
 }
@@ -257,8 +257,9 @@ impl LabelChoice {
     pub(super) fn key(&self, labels: &Labels) -> Labels {
         match self {
             Self::Only(names) => labels.filtered(|name| names.contains(name)),
-            Self::AllBut(names) => labels
-                .filtered(|name| name != crate::engine::model::METRIC_NAME && !names.contains(name)),
+            Self::AllBut(names) => {
+                labels.filtered(|name| name != crate::engine::model::METRIC_NAME && !names.contains(name))
+            }
         }
     }
 }
@@ -299,3 +300,6 @@ pub(super) struct SetPlan {
     pub(super) left: Vector,
     pub(super) right: Vector,
 }
+
+#[cfg(test)]
+mod tests;

@@ -334,16 +334,17 @@ mod tests {
     fn what_re2_refuses_is_refused() {
         let deep = "(".repeat(20_000);
         let huge = "(?:a{1000}){1000}";
-        for pattern in
-            ["a**", "a*??", "(", ")", ")(", "[a", r"\1", r"\y", "(?x)a", "(?u:a)", "(?=a)", "a\\", &deep, huge]
-        {
+        for pattern in [
+            "a**", "a*??", "(", ")", ")(", "[a", r"\1", r"\y", "(?x)a", "(?u:a)", "(?=a)", "a\\", &deep, huge,
+        ] {
             assert!(Pattern::new(pattern).is_err(), "{pattern:.40} must be refused");
         }
     }
 
     #[test]
     fn captures_expand_as_in_go() {
-        let pattern = Pattern::new("source-value-(.*)").map(|p| p.expand("source-value-10", "d-$1-${1}x-$$-$2"));
+        let pattern =
+            Pattern::new("source-value-(.*)").map(|p| p.expand("source-value-10", "d-$1-${1}x-$$-$2"));
         assert_eq!(pattern, Ok(Some("d-10-10x-$-".to_owned())));
     }
 }

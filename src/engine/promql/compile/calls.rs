@@ -92,12 +92,7 @@ impl Compiler<'_> {
         }
     }
 
-    fn rolling(
-        &mut self,
-        expr: &Expr,
-        call: &Call,
-        function: &'static RangeFunction,
-    ) -> Option<VectorKind> {
+    fn rolling(&mut self, expr: &Expr, call: &Call, function: &'static RangeFunction) -> Option<VectorKind> {
         let mut window = None;
         let mut params = Vec::new();
         for arg in &call.args {
@@ -114,7 +109,9 @@ impl Compiler<'_> {
 
     fn timestamp(&mut self, operand: &Expr) -> Option<VectorKind> {
         match &operand.kind {
-            ExprKind::Selector(selector) => Some(VectorKind::SampleTime(self.select(operand.span, selector)?)),
+            ExprKind::Selector(selector) => {
+                Some(VectorKind::SampleTime(self.select(operand.span, selector)?))
+            }
             _ => Some(VectorKind::EvaluationTime(Box::new(self.vector(operand)?))),
         }
     }

@@ -38,7 +38,10 @@ impl DatePart {
         if !seconds.is_finite() {
             return f64::NAN;
         }
-        #[expect(clippy::cast_possible_truncation, reason = "a float cast to an integer saturates, and jiff refuses")]
+        #[expect(
+            clippy::cast_possible_truncation,
+            reason = "a float cast to an integer saturates, and jiff refuses"
+        )]
         let Ok(date) = Date::from_second(seconds as i64) else { return f64::NAN };
         let date: DateTime = Offset::UTC.to_datetime(date);
         match self {
@@ -71,7 +74,7 @@ mod tests {
             ("minute", leap, 59.0),
             ("month", leap, 2.0),
             ("year", leap, 2016.0),
-            ("year", -1.0, 1970.0),
+            ("year", -1.0, 1969.0),
             ("hour", 0.9, 0.0),
         ];
         for (name, seconds, expected) in cases {

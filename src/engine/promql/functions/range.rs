@@ -118,9 +118,11 @@ fn count(items: impl Iterator) -> f64 {
 
 /// The last point whose value beats all before it.
 fn extreme(points: &[Point], beats: impl Fn(f64, f64) -> bool) -> Option<&Point> {
-    points.iter().reduce(|best, point| {
-        if beats(point.value, best.value) || best.value.is_nan() { point } else { best }
-    })
+    points.iter().reduce(
+        |best, point| {
+            if beats(point.value, best.value) || best.value.is_nan() { point } else { best }
+        },
+    )
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -142,7 +144,8 @@ fn extrapolated(range: &Range<'_>, kind: Extrapolation) -> Option<f64> {
     let counter = kind != Extrapolation::Delta;
     let mut change = last.value - first.value;
     if counter {
-        change += range.pairs().filter(|(before, after)| after < before).map(|(before, _)| before).sum::<f64>();
+        change +=
+            range.pairs().filter(|(before, after)| after < before).map(|(before, _)| before).sum::<f64>();
     }
     let mut to_start = (first.at - range.start).as_secs_f64();
     let mut to_end = (range.end - last.at).as_secs_f64();
@@ -154,11 +157,8 @@ fn extrapolated(range: &Range<'_>, kind: Extrapolation) -> Option<f64> {
         to_start = average / 2.0;
     }
     if counter {
-        let to_zero = if change > 0.0 && first.value >= 0.0 {
-            sampled * (first.value / change)
-        } else {
-            to_start
-        };
+        let to_zero =
+            if change > 0.0 && first.value >= 0.0 { sampled * (first.value / change) } else { to_start };
         if to_zero < to_start {
             to_start = to_zero;
         }
@@ -237,7 +237,8 @@ mod tests {
     #[test]
     fn counters_extrapolate_as_in_prometheus() {
         // points, start, end, increase
-        let cases: &[(&[(i64, f64)], i64, i64, Option<f64>)] = &[
+        type Case<'c> = (&'c [(i64, f64)], i64, i64, Option<f64>);
+        let cases: &[Case<'_>] = &[
             (&[(10, 5.0)], 0, 10, None),
             (&[(10, 0.0), (20, 10.0)], 0, 20, Some(10.0)),
             (&[(10, 100.0), (20, 110.0)], 0, 20, Some(20.0)),

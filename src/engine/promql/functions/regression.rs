@@ -1,9 +1,9 @@
 //! Functions that fit a line or a trend to a range.
 
 use super::range::Range;
+use crate::engine::promql::summation::Sum;
 use crate::engine::series::Point;
 use crate::engine::time::Timestamp;
-use crate::engine::promql::summation::Sum;
 
 /// The slope of the least-squares line, per second.
 pub(super) fn deriv(range: &Range<'_>) -> Option<f64> {
@@ -32,7 +32,10 @@ fn line(points: &[Point], origin: Timestamp) -> (f64, f64) {
         xx_sum.add(x * x);
     }
     let constant = points.first().map_or(f64::NAN, |point| point.value);
-    #[expect(clippy::float_cmp, reason = "a line through equal values is exact, whatever rounding would make of it")]
+    #[expect(
+        clippy::float_cmp,
+        reason = "a line through equal values is exact, whatever rounding would make of it"
+    )]
     if points.iter().all(|point| point.value == constant) {
         return if constant.is_infinite() { (f64::NAN, f64::NAN) } else { (0.0, constant) };
     }

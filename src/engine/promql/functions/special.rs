@@ -27,7 +27,9 @@ impl Evaluation<'_> {
             VectorKind::Date(part, None) => {
                 vec![VectorSample { labels: Labels::empty(), value: part.of(self.wall_seconds(at)) }]
             }
-            VectorKind::Date(part, Some(operand)) => mapped(self.vector(operand, at)?, |value| part.of(value)),
+            VectorKind::Date(part, Some(operand)) => {
+                mapped(self.vector(operand, at)?, |value| part.of(value))
+            }
             VectorKind::Absent { operand, labels } => {
                 return Ok(if_absent(self.vector(operand, at)?.is_empty(), labels));
             }

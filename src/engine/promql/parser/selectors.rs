@@ -55,7 +55,8 @@ impl Parser<'_> {
                 }
                 None if quoted => {
                     if let Some(first) = name.replace(label) {
-                        let message = format!("the metric name must not be set twice: it already is `{first}`");
+                        let message =
+                            format!("the metric name must not be set twice: it already is `{first}`");
                         return Err(Box::new(Problem::new(start, message)));
                     }
                 }
@@ -114,11 +115,13 @@ impl Parser<'_> {
         if !self.is_symbol("]") {
             return Err(self.unexpected("`]`, or `:` and the step of a subquery"));
         }
-        let span = expr.span.to(self.advance());
+        let close = self.advance();
+        let span = expr.span.to(close);
         let ExprKind::Selector(mut selector) = expr.kind else {
             let message = "a range can only follow a selector";
             return Err(Box::new(
-                Problem::new(open.to(span), message).with_hint("a subquery has a colon: `[5m:]` or `[5m:30s]`"),
+                Problem::new(open.to(close), message)
+                    .with_hint("a subquery has a colon: `[5m:]` or `[5m:30s]`"),
             ));
         };
         let message = if selector.range.is_some() {
@@ -190,8 +193,8 @@ impl Parser<'_> {
             let span = self.span();
             let seconds = self.signed_number()?;
             let millis = (seconds * 1000.0).round();
-            // Beyond 2^53 ms a float no longer counts milliseconds.
-            if !(millis.abs() < 9e15) {
+            // Up to here (the year 33,658) seconds in a float tell every millisecond apart.
+            if millis.is_nan() || millis.abs() >= 1e15 {
                 return Err(Box::new(Problem::new(span, "the time after `@` is out of bounds")));
             }
             #[expect(clippy::cast_possible_truncation, reason = "bounded above, and whole")]
@@ -225,7 +228,15 @@ pub(in super::super) fn is_reserved(name: &str) -> bool {
     BinaryOp::from_text(&lower).is_some()
         || matches!(
             &*lower,
-            "on" | "ignoring" | "group_left" | "group_right" | "bool" | "inf" | "nan" | "by" | "without" | "offset"
+            "on" | "ignoring"
+                | "group_left"
+                | "group_right"
+                | "bool"
+                | "inf"
+                | "nan"
+                | "by"
+                | "without"
+                | "offset"
         )
         || matches!(&*lower, "fill" | "fill_left" | "fill_right" | "anchored" | "smoothed")
 }

@@ -53,7 +53,10 @@ fn an_answer_adds_its_samples_and_what_the_scrape_itself_says() {
     assert_eq!(counts, Ok(Ingested { appended: 2, ..Ingested::default() }));
     assert_eq!(
         dump(&store, "x"),
-        [r#"x{instance="h:1", job="app", path="/a"}: 1@5"#, r#"x{instance="h:1", job="app", path="/b"}: 2@5"#]
+        [
+            r#"x{instance="h:1", job="app", path="/a"}: 1@5"#,
+            r#"x{instance="h:1", job="app", path="/b"}: 2@5"#
+        ]
     );
     assert_eq!(dump(&store, "up"), [r#"up{instance="h:1", job="app"}: 1@5"#]);
     assert_eq!(
@@ -116,7 +119,8 @@ fn samples_without_one_common_instance_give_up_none() {
 #[test]
 fn late_duplicate_and_future_samples_are_refused_and_counted() {
     let mut store = Store::new(LIMITS);
-    let mut observation = answer(10, &[("x", "/a", 1.0), ("x", "/a", 2.0), ("x", "/a", 3.0), ("y", "/a", 4.0)]);
+    let mut observation =
+        answer(10, &[("x", "/a", 1.0), ("x", "/a", 2.0), ("x", "/a", 3.0), ("y", "/a", 4.0)]);
     if let Ok(samples) = &mut observation.answer {
         samples[2].at = at(9);
         samples[3].at = at(611);
@@ -142,7 +146,8 @@ fn the_marker_comes_after_a_sample_whose_own_time_lies_ahead() {
 fn points_beyond_the_retention_go_and_empty_series_with_them() {
     let mut store = Store::new(LIMITS);
     for secs in 0..=90 {
-        let samples: &[_] = if secs < 10 { &[("x", "/a", 1.0), ("y", "/a", 1.0)] } else { &[("x", "/a", 1.0)] };
+        let samples: &[_] =
+            if secs < 10 { &[("x", "/a", 1.0), ("y", "/a", 1.0)] } else { &[("x", "/a", 1.0)] };
         assert!(store.ingest(&answer(secs, samples)).is_ok());
     }
     assert_eq!(dump(&store, "y"), [] as [String; 0]);
