@@ -9,9 +9,11 @@
 //! - [`effects`]: what the engine asks for: rollback steps, receivers, and the outbox that retries deliveries.
 //! - [`secret`]: text that must never be printed.
 //! - [`journal`]: what must outlive the process. Events, intents and outbox in one SQLite file; sample windows in another.
+//! - [`replay`]: the driver with virtual time, and the simulator that holds the house to its invariants.
 
 pub mod effects;
 pub mod engine;
 pub mod journal;
+pub mod replay;
 pub mod secret;
 pub mod sources;
