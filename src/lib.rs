@@ -7,3 +7,5 @@
 //!   way in which state changes.
 
 pub mod engine;
+
+pub mod cli;

@@ -1,0 +1,3 @@
+//! The commands: one file or directory each.
+
+pub mod demo;
