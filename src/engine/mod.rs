@@ -9,6 +9,7 @@ pub mod decision;
 pub mod evaluation;
 pub mod model;
 pub mod promql;
+pub mod report;
 pub mod rules;
 pub mod series;
 pub mod time;

@@ -1,9 +1,19 @@
 //! What follows from verdicts: triggers' states, incidents, arbitration, rollback plans, pages.
+//!
+//! [`decide`] returns what happens as data and changes nothing; [`apply`] is the only way in which state changes. The
+//! executor of an effect has no choices left, and every "no" has a named reason.
 
+mod arbitration;
+mod draft;
 pub mod effect;
 pub mod event;
+mod incident;
 pub mod input;
+mod paging;
+pub mod placeholders;
+pub mod rollback;
 pub mod setup;
+pub mod state;
 
 pub use effect::{
     Delivery, DeliveryReport, Effect, EffectClass, IncidentFacts, Message, MessageKind, StepEnding,
@@ -11,7 +21,132 @@ pub use effect::{
 };
 pub use event::{Cause, CheckSeen, EVENT_VERSION, Event, Happening, Outcome, Refusal};
 pub use input::{Command, EffectOutcome, Input, Restart};
-pub use setup::{
-    AtMost, DetectVersion, Level, Mode, OnError, Plan, Policy, Setup, SourcePace, Step, StepAction, Target,
-    Verify,
-};
+pub use rollback::{Phase, Rollback};
+pub use setup::{AtMost, Level, Mode, OnError, Plan, Policy, Setup, Step, StepAction, Target, Verify};
+pub use state::{IllegalTransition, Incident, State, TriggerState, apply};
+
+use crate::engine::model::{EffectId, Severity};
+use crate::engine::report::{Reason, Report};
+use crate::engine::time::Timestamp;
+use draft::Draft;
+
+/// What happens, and why.
+#[must_use = "a decision that is not committed has not happened"]
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Decision {
+    /// What happened, in order; applied to the state once it is durable.
+    pub events: Vec<Event>,
+    /// What the shell must do once the events are durable.
+    pub effects: Vec<Effect>,
+    /// Why nothing (more) is done.
+    pub report: Report,
+    /// When [`Input::Woke`] is due if nothing else happens before.
+    pub wake_at: Option<Timestamp>,
+}
+
+/// Decides what follows from `input`. The same arguments give the same decision (E1).
+pub fn decide(state: &State, setup: &Setup, now: Timestamp, input: &Input) -> Decision {
+    let mut draft = Draft::new(state, setup, now);
+    match input {
+        Input::Restarted(restart) => {
+            draft.emit(Happening::Restarted(restart.clone()));
+            draft.take_up_deliveries();
+            draft.take_up_rollbacks(&restart.alive);
+        }
+        Input::Judged(judged) => draft.take_judged(judged),
+        Input::Woke => draft.wake_rollbacks(),
+        Input::EffectStarted { effect, handle } => draft.take_start(*effect, handle),
+        Input::EffectFinished { effect, outcome } => draft.take_outcome(*effect, outcome),
+        Input::IntentRefused { reason } => draft.lose_journal(reason),
+        Input::JournalRestored => {
+            if draft.state().journal_lost.is_some() {
+                draft.emit(Happening::JournalRestored);
+                draft.resolve_cause(&Cause::Journal, "the journal can be written again");
+            }
+        }
+        Input::SetupLoaded { fingerprint, degraded } => draft.take_setup(fingerprint, degraded.as_deref()),
+        Input::SetupRefused { problem } => {
+            draft.emit(Happening::SetupRefused { problem: problem.clone() });
+            draft.tell_bad_setup(problem);
+        }
+        Input::WallClock { offset } => {
+            if draft.state().wall_offset != *offset {
+                draft.emit(Happening::WallClockMoved { offset: *offset });
+            }
+        }
+        Input::Command(command) => draft.take_command(command),
+        Input::Stopping => draft.emit(Happening::Stopping),
+    }
+    let wake_at = draft.state().rollbacks.values().filter_map(Rollback::wake_at).min();
+    Decision { events: draft.events, effects: draft.effects, report: draft.report, wake_at }
+}
+
+impl Draft<'_> {
+    fn take_start(&mut self, effect: EffectId, handle: &StepHandle) {
+        let waits = |(id, run): (&_, &Rollback)| match &run.phase {
+            Phase::Intended { order, .. } if order.effect == effect => Some(*id),
+            _ => None,
+        };
+        let stands = self.state().journal_lost.is_none() && !self.state().stopping;
+        match self.state().rollbacks.iter().find_map(waits) {
+            Some(rollback) if stands => {
+                self.emit(Happening::StepStarted { rollback, effect, handle: handle.clone() });
+                self.effect(Effect::ReleaseStep(effect));
+            }
+            _ => {
+                let why = "the decision behind the step no longer stands".to_owned();
+                self.report.add(effect.to_string(), Reason::NotAwaited(why));
+                self.effect(Effect::AbandonStep(effect));
+            }
+        }
+    }
+
+    fn lose_journal(&mut self, reason: &str) {
+        if self.state().journal_lost.is_none() {
+            self.emit(Happening::JournalLost { reason: reason.to_owned() });
+            self.open_own(
+                Cause::Journal,
+                Severity::Critical,
+                format!("the journal cannot be written: {reason}"),
+                "Nothing is rolled back until it can be written again; pages go out from memory.",
+            );
+        }
+    }
+
+    fn take_setup(&mut self, fingerprint: &str, degraded: Option<&str>) {
+        let (fingerprint, reason) = (fingerprint.to_owned(), degraded.map(str::to_owned));
+        self.emit(Happening::SetupLoaded { fingerprint, degraded: reason });
+        self.forget_removed();
+        match degraded {
+            Some(problem) => self.tell_bad_setup(problem),
+            None => self.resolve_cause(&Cause::Setup, "the files on disk are in force"),
+        }
+    }
+
+    fn tell_bad_setup(&mut self, problem: &str) {
+        self.open_own(
+            Cause::Setup,
+            Severity::Medium,
+            format!("the files on disk are refused: {problem}"),
+            "The last good set stays in force. `rearguard check` lists every problem.",
+        );
+    }
+
+    fn take_command(&mut self, command: &Command) {
+        let Command::Settle { rollback, done, by } = command;
+        let in_doubt = match self.state().rollbacks.get(rollback).map(|run| &run.phase) {
+            Some(Phase::InDoubt { effect, .. }) => *effect,
+            _ => {
+                let why = format!("{rollback} has no step in doubt");
+                return self.report.add(rollback.to_string(), Reason::Denied(why));
+            }
+        };
+        self.emit(Happening::StepSettled {
+            rollback: *rollback,
+            effect: in_doubt,
+            done: *done,
+            by: by.clone(),
+        });
+        self.advance(*rollback);
+    }
+}

@@ -4,9 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use crate::engine::model::{
-    PlanName, PolicyName, ReceiverName, Severity, SourceName, TargetName, TriggerName,
-};
+pub use crate::engine::evaluation::{DetectVersion, SourcePace};
+use crate::engine::model::{PlanName, PolicyName, ReceiverName, SourceName, TargetName};
 use crate::engine::rules::{Condition, RuleSet};
 use crate::engine::time::Span;
 
@@ -27,15 +26,6 @@ pub struct Setup {
     pub receivers: BTreeSet<ReceiverName>,
     /// How often each source is asked, and when its silence is an incident.
     pub sources: BTreeMap<SourceName, SourcePace>,
-}
-
-/// The rhythm that is expected of a source.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct SourcePace {
-    /// Time between two observations.
-    pub every: Span,
-    /// Time without a good answer after which the silence is an incident of its own (E2).
-    pub silent_after: Span,
 }
 
 /// The thing that is guarded and rolled back. Locks, caps and cooldowns belong to it.
@@ -71,17 +61,6 @@ pub enum Mode {
     Shadow,
     /// Acts.
     Armed,
-}
-
-/// The series whose label tells the version that runs.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct DetectVersion {
-    /// The source that exposes it.
-    pub source: SourceName,
-    /// The metric, such as `app_build_info`.
-    pub metric: String,
-    /// The label, such as `version`.
-    pub label: String,
 }
 
 /// A rollback plan: ordered steps with budgets, and the proof that they helped.
@@ -177,11 +156,5 @@ impl Setup {
             Some(level) => level.notify.iter().cloned().collect(),
             None => self.receivers.clone(),
         }
-    }
-
-    /// Returns the most severe trigger's target, severity and channels among those that `affects` selects.
-    pub fn affected(&self, affects: impl Fn(&TriggerName) -> bool) -> Option<(TargetName, Severity)> {
-        let hit = self.rules.triggers.values().filter(|trigger| affects(&trigger.name));
-        hit.max_by_key(|trigger| trigger.severity).map(|trigger| (trigger.target.clone(), trigger.severity))
     }
 }

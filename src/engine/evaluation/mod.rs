@@ -1,8 +1,12 @@
 //! Indicators and conditions -> verdicts with evidence, and sustained windows over them.
 
 pub mod verdict;
+pub mod watch;
+pub mod window;
 
 pub use verdict::{
     CheckKey, CheckVerdict, Evidence, Judged, Judgement, Silence, TriggerKey, UnknownReason, Verdict,
     WindowFill,
 };
+pub use watch::{Check, DetectVersion, SourcePace, Watch};
+pub use window::{Mark, Window};

@@ -1,0 +1,50 @@
+//! Who may act: one rollback per target at a time, bounded, armed, and only with a journal (E3, E7).
+
+use super::event::Refusal;
+use super::setup::{Mode, Setup};
+use super::state::State;
+use crate::engine::model::{IncidentId, PlanName, TargetName};
+use crate::engine::time::Timestamp;
+
+/// Returns whether `incident` may run `plan` at `target` now.
+///
+/// # Errors
+/// Returns the first reason why not, in the order in which people would want to hear them.
+pub(super) fn permit(
+    state: &State,
+    setup: &Setup,
+    now: Timestamp,
+    incident: IncidentId,
+    target: &TargetName,
+    plan: &PlanName,
+) -> Result<(), Refusal> {
+    let done = state.targets.get(target);
+    if let Some(rollback) = done.and_then(|target| target.in_flight) {
+        return Err(Refusal::Joined(rollback));
+    }
+    if let Some(rollback) = state.incidents.get(&incident).and_then(|incident| incident.ran.get(plan)) {
+        return Err(Refusal::AlreadyRun(*rollback));
+    }
+    // A target that is not configured cannot be armed.
+    let Some(guarded) = setup.targets.get(target).filter(|target| target.mode == Mode::Armed) else {
+        return Err(Refusal::Shadow);
+    };
+    if let Some(lost) = &state.journal_lost {
+        return Err(Refusal::Journal(lost.clone()));
+    }
+    if state.stopping {
+        return Err(Refusal::Stopping);
+    }
+    let Some(done) = done else { return Ok(()) };
+    if let Some(ended) = done.last_ended
+        && now < ended + guarded.cooldown
+    {
+        return Err(Refusal::Cooldown { until: ended + guarded.cooldown });
+    }
+    let cap = guarded.at_most;
+    let recent = done.begun.iter().filter(|begun| now.since(**begun) < cap.per).count();
+    if recent >= usize::try_from(cap.count).unwrap_or(usize::MAX) {
+        return Err(Refusal::AtMost { count: cap.count, per: cap.per });
+    }
+    Ok(())
+}

@@ -1,0 +1,51 @@
+//! A decision in the making: events are applied to a scratch copy as they are decided, so that each one sees the last.
+
+use std::borrow::Cow;
+
+use super::effect::Effect;
+use super::event::{Event, Happening};
+use super::setup::Setup;
+use super::state::{State, apply};
+use crate::engine::report::{Reason, Report};
+use crate::engine::time::Timestamp;
+
+/// A decision in the making.
+pub(super) struct Draft<'a> {
+    pub(super) setup: &'a Setup,
+    pub(super) now: Timestamp,
+    state: Cow<'a, State>,
+    pub(super) events: Vec<Event>,
+    pub(super) effects: Vec<Effect>,
+    pub(super) report: Report,
+}
+
+impl<'a> Draft<'a> {
+    pub(super) fn new(state: &'a State, setup: &'a Setup, now: Timestamp) -> Self {
+        // Time never goes backwards in here, whatever the caller's clock did (E8).
+        let now = now.max(state.now);
+        let state = Cow::Borrowed(state);
+        Self { setup, now, state, events: Vec::new(), effects: Vec::new(), report: Report::default() }
+    }
+
+    /// Returns the state with every event of this decision in it.
+    pub(super) fn state(&self) -> &State {
+        &self.state
+    }
+
+    /// Decides that something happened.
+    ///
+    /// An event that does not fit the state is a bug of ours: it is told in the report and dropped, because a wrong
+    /// record is worse than a missing one.
+    pub(super) fn emit(&mut self, what: Happening) {
+        let event = Event { at: self.now, what };
+        match apply(self.state.to_mut(), &event) {
+            Ok(()) => self.events.push(event),
+            Err(illegal) => self.report.add("decision", Reason::Illegal(illegal.to_string())),
+        }
+    }
+
+    /// Asks the shell for something.
+    pub(super) fn effect(&mut self, effect: Effect) {
+        self.effects.push(effect);
+    }
+}

@@ -1,0 +1,433 @@
+//! Triggers' states and incidents: what opens one, what joins it, what ends it.
+
+use super::draft::Draft;
+use super::effect::DeliveryReport;
+use super::event::{Cause, Happening, Refusal};
+use super::placeholders::fill_text;
+use super::rollback::Phase;
+use super::state::TriggerState;
+use crate::engine::evaluation::{Judged, Judgement, Silence, TriggerKey, UnknownReason, Verdict};
+use crate::engine::model::{IncidentId, PlanName, ReceiverName, Severity, SourceName, TargetName};
+use crate::engine::report::Reason;
+use crate::engine::rules::Trigger;
+use crate::engine::time::Span;
+
+/// How long a trigger may be neither good nor bad before that is an incident of its own (E2).
+const BLIND_AFTER: Span = Span::from_secs(60);
+
+/// The target that incidents of the daemon itself are filed under.
+const OWN_TARGET: &str = "rearguard";
+
+impl Draft<'_> {
+    /// Takes in what the measurement half says.
+    pub(super) fn take_judged(&mut self, judged: &Judged) {
+        for (target, version) in &judged.versions {
+            let known = self.state().targets.get(target).and_then(|target| target.version.clone());
+            if known.as_deref() != Some(version) {
+                let (target, version) = (target.clone(), version.clone());
+                self.emit(Happening::VersionSeen { target, version, previous: known });
+            }
+        }
+        for silence in &judged.silent {
+            self.take_silence(silence);
+        }
+        for source in &judged.answering {
+            self.resolve_cause(&Cause::Silent(source.clone()), &format!("source {source} answers again"));
+        }
+        // Before new triggers fire: a rollback that has just been proven frees its target.
+        self.take_checks(&judged.checks);
+        for judgement in &judged.judgements {
+            self.take_judgement(judgement);
+        }
+    }
+
+    fn take_judgement(&mut self, judgement: &Judgement) {
+        let key = &judgement.key;
+        let Some(trigger) = self.setup.rules.triggers.get(&(key.target.clone(), key.trigger.clone())) else {
+            return;
+        };
+        let subject = key.trigger.to_string();
+        let state = self.state().triggers.get(key).cloned();
+        match (&state, &judgement.verdict) {
+            (None, Verdict::Breached) => {
+                let evidence = judgement.evidence.clone();
+                self.emit(Happening::TriggerPending {
+                    key: key.clone(),
+                    window: judgement.window.of,
+                    evidence,
+                });
+                self.fire_if_full(trigger, judgement);
+            }
+            (Some(TriggerState::Pending { .. }), Verdict::Breached) => self.fire_if_full(trigger, judgement),
+            (Some(_), Verdict::Holds) => {
+                let evidence = judgement.evidence.clone();
+                self.emit(Happening::TriggerCleared { key: key.clone(), evidence, removed: false });
+                if let Some(incident) = self.state().open_incident(&Cause::Trigger(key.clone())) {
+                    self.resolve_if_quiet(incident);
+                }
+            }
+            (_, Verdict::NoData) => self.report.add(subject, Reason::Blind("no data".to_owned())),
+            (_, Verdict::Unknown(why)) => self.report.add(subject, Reason::Blind(why.to_string())),
+            (None, Verdict::Holds) | (Some(TriggerState::Firing { .. }), Verdict::Breached) => {}
+        }
+        self.take_blindness(trigger, judgement);
+    }
+
+    fn fire_if_full(&mut self, trigger: &Trigger, judgement: &Judgement) {
+        let window = judgement.window;
+        if !window.full {
+            let reason = Reason::WindowFilling { breached: window.breached, of: window.of };
+            return self.report.add(trigger.name.to_string(), reason);
+        }
+        let key = &judgement.key;
+        let since = window.since.unwrap_or(self.now);
+        self.emit(Happening::TriggerFiring { key: key.clone(), since, evidence: judgement.evidence.clone() });
+        if self.state().open_incident(&Cause::Trigger(key.clone())).is_some() {
+            return;
+        }
+        let shown = judgement.evidence.as_ref().map_or("no value", |evidence| evidence.shown.as_str());
+        let reason = format!("{} for {}: measured {shown}", trigger.when.text, trigger.window.of);
+        let summary = summary_of(trigger, shown, &reason);
+        let incident = IncidentId(self.state().next_incident);
+        self.emit(Happening::IncidentOpened {
+            incident,
+            cause: Cause::Trigger(key.clone()),
+            target: trigger.target.clone(),
+            severity: trigger.severity,
+            reason,
+            since,
+            evidence: judgement.evidence.clone(),
+            runbook: trigger.runbook.clone(),
+            notify: self.setup.receivers_of(trigger.then.page.as_ref()).into_iter().collect(),
+        });
+        self.begin_rollback(incident, trigger, summary);
+    }
+
+    /// Begins the wanted rollback, or says why not; pages either way.
+    fn begin_rollback(&mut self, incident: IncidentId, trigger: &Trigger, summary: String) {
+        let mut details = Vec::new();
+        let mut refused = None;
+        let mut begun = None;
+        if let Some(plan) = &trigger.then.rollback {
+            match self.arbitrate(incident, &trigger.target, plan) {
+                Ok(rollback) => {
+                    details.push(format!("Rollback {rollback} by plan `{plan}` has begun."));
+                    begun = Some(rollback);
+                }
+                Err(refusal) => {
+                    let why = self.explain(&refusal);
+                    details.push(format!("No rollback by plan `{plan}`: {why}"));
+                    self.report.add(trigger.name.to_string(), Reason::NotBegun(why.clone()));
+                    // A shadow or a joined rollback is told in the page itself; the rest calls for a human.
+                    if !matches!(refusal, Refusal::Shadow | Refusal::Joined(_)) {
+                        refused = Some((plan.clone(), why));
+                    }
+                }
+            }
+        } else {
+            details.push("No rollback is configured for this trigger.".to_owned());
+        }
+        self.page_incident(incident, summary, details);
+        if let Some((plan, why)) = refused {
+            self.page_refusal(incident, plan.as_str(), &why);
+        }
+        // After the page, so that nobody reads of an outcome before its beginning.
+        if let Some(rollback) = begun {
+            self.advance(rollback);
+        }
+    }
+
+    fn take_blindness(&mut self, trigger: &Trigger, judgement: &Judgement) {
+        let cause = Cause::Blind(judgement.key.clone());
+        let why = match &judgement.verdict {
+            Verdict::Holds | Verdict::Breached => {
+                return self.resolve_cause(&cause, "it can be judged again");
+            }
+            // A source that does not answer is an incident of its own; one is enough.
+            Verdict::Unknown(UnknownReason::SourceFailed { .. } | UnknownReason::NotYetHeard { .. }) => {
+                return;
+            }
+            Verdict::NoData => "its expression selects nothing".to_owned(),
+            Verdict::Unknown(why) => why.to_string(),
+        };
+        let Some(since) = judgement.blind_since else { return };
+        if self.now.since(since) < BLIND_AFTER {
+            return;
+        }
+        let notify = self.setup.receivers_of(trigger.then.page.as_ref());
+        let reason =
+            format!("{} has been neither good nor bad for {}: {why}", trigger.name, self.now.since(since));
+        let what = Opening { cause, target: trigger.target.clone(), severity: trigger.severity, reason };
+        self.open_and_page(
+            what,
+            since,
+            notify.into_iter().collect(),
+            "It can neither fire nor clear until it is judged again.",
+        );
+    }
+
+    fn take_silence(&mut self, silence: &Silence) {
+        let source = &silence.source;
+        let blind = |trigger: &&std::sync::Arc<Trigger>| trigger.sources.contains(source);
+        let hit: Vec<_> = self.setup.rules.triggers.values().filter(blind).cloned().collect();
+        let worst = hit.iter().max_by_key(|trigger| trigger.severity);
+        let (target, severity) = match worst {
+            Some(trigger) => (trigger.target.clone(), trigger.severity),
+            None => (TargetName::from(OWN_TARGET), Severity::Medium),
+        };
+        let mut notify: Vec<ReceiverName> =
+            hit.iter().flat_map(|trigger| self.setup.receivers_of(trigger.then.page.as_ref())).collect();
+        notify.sort();
+        notify.dedup();
+        if notify.is_empty() {
+            notify = self.setup.receivers.iter().cloned().collect();
+        }
+        let why = silence.failure.as_ref().map_or("it never answered".to_owned(), ToString::to_string);
+        let reason = format!("source {source} has been silent for {}: {why}", self.now.since(silence.since));
+        let names: Vec<_> = hit.iter().map(|trigger| trigger.name.as_str()).collect();
+        let blind = format!("Not judged meanwhile: {}. Silence alone never rolls back.", names.join(", "));
+        let what = Opening { cause: Cause::Silent(source.clone()), target, severity, reason };
+        self.open_and_page(what, silence.since, notify, &blind);
+    }
+
+    /// Opens an incident of the daemon's own and tells every receiver but `except`.
+    pub(super) fn open_own(&mut self, cause: Cause, severity: Severity, reason: String, advice: &str) {
+        let except = match &cause {
+            Cause::DeadReceiver(receiver) => Some(receiver.clone()),
+            _ => None,
+        };
+        let notify =
+            self.setup.receivers.iter().filter(|name| Some(*name) != except.as_ref()).cloned().collect();
+        let what = Opening { cause, target: TargetName::from(OWN_TARGET), severity, reason };
+        self.open_and_page(what, self.now, notify, advice);
+    }
+
+    fn open_and_page(
+        &mut self,
+        what: Opening,
+        since: crate::engine::time::Timestamp,
+        notify: Vec<ReceiverName>,
+        advice: &str,
+    ) {
+        if self.state().open_incident(&what.cause).is_some() {
+            return;
+        }
+        let incident = IncidentId(self.state().next_incident);
+        let summary = format!("{}: {}", what.target, what.reason);
+        self.emit(Happening::IncidentOpened {
+            incident,
+            cause: what.cause,
+            target: what.target,
+            severity: what.severity,
+            reason: what.reason,
+            since,
+            evidence: None,
+            runbook: None,
+            notify,
+        });
+        self.page_incident(incident, summary, vec![advice.to_owned()]);
+    }
+
+    pub(super) fn receiver_died(&mut self, receiver: &ReceiverName, why: &str) {
+        let reason = format!("receiver {receiver} refuses messages for good: {why}");
+        self.open_own(
+            Cause::DeadReceiver(receiver.clone()),
+            Severity::High,
+            reason,
+            "Pages through it are lost until its configuration is mended.",
+        );
+    }
+
+    pub(super) fn receiver_lives(&mut self, receiver: &ReceiverName) {
+        self.resolve_cause(
+            &Cause::DeadReceiver(receiver.clone()),
+            &format!("receiver {receiver} takes messages again"),
+        );
+    }
+
+    /// Resolves the open incident of `cause`, if there is one.
+    pub(super) fn resolve_cause(&mut self, cause: &Cause, reason: &str) {
+        if let Some(incident) = self.state().open_incident(cause) {
+            self.resolve(incident, reason);
+        }
+    }
+
+    /// Resolves a trigger's incident once the trigger is quiet and no rollback of it is in flight.
+    pub(super) fn resolve_if_quiet(&mut self, id: IncidentId) {
+        let state = self.state();
+        let Some(incident) = state.incidents.get(&id) else { return };
+        let Cause::Trigger(key) = &incident.cause else { return };
+        let loud = state.triggers.contains_key(key);
+        let busy =
+            incident.ran.values().any(|run| state.rollbacks.get(run).is_some_and(|run| !run.has_ended()));
+        if incident.resolved_at.is_none() && !loud && !busy {
+            self.resolve(id, "the condition is no longer met");
+        }
+    }
+
+    fn resolve(&mut self, incident: IncidentId, reason: &str) {
+        self.page_resolved(incident, reason);
+        self.emit(Happening::IncidentResolved { incident, reason: reason.to_owned() });
+    }
+
+    /// Lets go of what rules and sources that are gone have left behind.
+    pub(super) fn forget_removed(&mut self) {
+        let rules = &self.setup.rules.triggers;
+        let gone = |key: &TriggerKey| !rules.contains_key(&(key.target.clone(), key.trigger.clone()));
+        let removed: Vec<TriggerKey> =
+            self.state().triggers.keys().filter(|key| gone(key)).cloned().collect();
+        for key in removed {
+            self.emit(Happening::TriggerCleared { key: key.clone(), evidence: None, removed: true });
+        }
+        let orphaned: Vec<IncidentId> = {
+            let open = self.state().incidents.iter().filter(|(_, incident)| incident.resolved_at.is_none());
+            open.filter(|(_, incident)| match &incident.cause {
+                Cause::Trigger(key) | Cause::Blind(key) => gone(key),
+                Cause::Silent(source) => !self.setup.sources.contains_key::<SourceName>(source),
+                Cause::DeadReceiver(receiver) => !self.setup.receivers.contains(receiver),
+                Cause::Journal | Cause::Setup => false,
+            })
+            .filter(|(_, incident)| {
+                let run = |id| self.state().rollbacks.get(id);
+                incident.ran.values().filter_map(run).all(super::rollback::Rollback::has_ended)
+            })
+            .map(|(id, _)| *id)
+            .collect()
+        };
+        for incident in orphaned {
+            self.resolve(incident, "it is no longer configured");
+        }
+    }
+
+    /// Sends again what was decided and not yet delivered; receivers know a message by its id.
+    pub(super) fn take_up_deliveries(&mut self) {
+        let open: Vec<_> = {
+            let pages = self.state().pages.values();
+            pages
+                .flat_map(|page| {
+                    page.outstanding.iter().map(|(id, to)| (*id, to.clone(), page.message.clone()))
+                })
+                .collect()
+        };
+        for (effect, receiver, message) in open {
+            self.effect(super::Effect::Deliver(super::Delivery { effect, receiver, message }));
+        }
+    }
+
+    /// Takes in an outcome of a delivery or of a step.
+    pub(super) fn take_outcome(
+        &mut self,
+        effect: crate::engine::model::EffectId,
+        outcome: &super::EffectOutcome,
+    ) {
+        match outcome {
+            super::EffectOutcome::Delivery(report) => self.take_delivery(effect, report),
+            super::EffectOutcome::Step(ending) => self.take_step_ending(effect, ending),
+        }
+    }
+
+    fn take_step_ending(&mut self, effect: crate::engine::model::EffectId, ending: &super::StepEnding) {
+        let awaited =
+            |(id, run): (&_, &super::rollback::Rollback)| (run.awaited() == Some(effect)).then_some(*id);
+        let Some(rollback) = self.state().rollbacks.iter().find_map(awaited) else {
+            let why = "no rollback awaits this step".to_owned();
+            return self.report.add(effect.to_string(), Reason::NotAwaited(why));
+        };
+        self.emit(Happening::StepEnded { rollback, effect, ending: ending.clone() });
+        self.advance(rollback);
+    }
+
+    /// Says in words why a rollback is not begun.
+    pub(super) fn explain(&self, refusal: &Refusal) -> String {
+        match refusal {
+            Refusal::Shadow => "the target is in shadow mode; it would have been rolled back now".to_owned(),
+            Refusal::Joined(rollback) => match self.state().rollbacks.get(rollback).map(|run| &run.phase) {
+                Some(Phase::InDoubt { .. }) => format!("{rollback} is in doubt and holds the target"),
+                _ => format!("{rollback} is under way already"),
+            },
+            Refusal::AlreadyRun(rollback) => format!("it was run for this incident before, as {rollback}"),
+            Refusal::Cooldown { until } => {
+                format!("the target cools down for another {}", until.since(self.now))
+            }
+            Refusal::AtMost { count, per } => format!("{count} rollbacks in {per} are the target's limit"),
+            Refusal::Journal(why) => format!("the journal cannot be written: {why}"),
+            Refusal::Stopping => "the daemon is going down".to_owned(),
+        }
+    }
+
+    /// Returns the plan's run if it may begin, else the first reason why not.
+    fn arbitrate(
+        &mut self,
+        incident: IncidentId,
+        target: &TargetName,
+        plan: &PlanName,
+    ) -> Result<crate::engine::model::RollbackId, Refusal> {
+        match super::arbitration::permit(self.state(), self.setup, self.now, incident, target, plan) {
+            Ok(()) => Ok(self.decide_rollback(incident, target, plan)),
+            Err(refusal) => {
+                self.emit(Happening::RollbackNotBegun {
+                    incident,
+                    target: target.clone(),
+                    plan: plan.clone(),
+                    refusal: refusal.clone(),
+                });
+                Err(refusal)
+            }
+        }
+    }
+
+    fn decide_rollback(
+        &mut self,
+        incident: IncidentId,
+        target: &TargetName,
+        plan: &PlanName,
+    ) -> crate::engine::model::RollbackId {
+        let rollback = crate::engine::model::RollbackId(self.state().next_rollback);
+        let known = self.setup.plans.get(plan);
+        self.emit(Happening::RollbackDecided {
+            rollback,
+            incident,
+            target: target.clone(),
+            plan: plan.clone(),
+            deadline: self.now + known.map_or(Span::ZERO, |plan| plan.deadline),
+            steps: known
+                .map(|plan| plan.steps.iter().map(|step| step.name.clone()).collect())
+                .unwrap_or_default(),
+        });
+        rollback
+    }
+}
+
+/// What an incident is opened with.
+struct Opening {
+    cause: Cause,
+    target: TargetName,
+    severity: Severity,
+    reason: String,
+}
+
+fn summary_of(trigger: &Trigger, shown: &str, reason: &str) -> String {
+    let value_of = |name: &str| {
+        Some(match name {
+            "target" => trigger.target.to_string(),
+            "trigger" => trigger.name.to_string(),
+            "severity" => trigger.severity.to_string(),
+            "value" => shown.to_owned(),
+            "threshold" => trigger.when.threshold.to_string(),
+            "condition" => trigger.when.text.clone(),
+            "window" => trigger.window.of.to_string(),
+            _ => return None,
+        })
+    };
+    match &trigger.summary {
+        Some(template) => fill_text(template, value_of),
+        None => format!("{}: {}: {reason}", trigger.target, trigger.name),
+    }
+}
+
+impl DeliveryReport {
+    /// Returns whether nothing more will be heard of the delivery.
+    pub fn is_final(&self) -> bool {
+        !matches!(self, Self::FirstFailure(_))
+    }
+}

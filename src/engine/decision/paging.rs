@@ -1,0 +1,257 @@
+//! Who is told what: messages, their receivers, and what follows when a receiver says no (E5, E9).
+
+use std::collections::BTreeSet;
+
+use super::draft::Draft;
+use super::effect::{Delivery, DeliveryReport, Effect, IncidentFacts, Message, MessageKind};
+use super::event::{Cause, Happening, Outcome};
+use super::rollback::Phase;
+use super::state::State;
+use crate::engine::model::{EffectId, IncidentId, JournalId, Labels, ReceiverName, RollbackId, Severity};
+use crate::engine::report::Reason;
+
+impl State {
+    pub(super) fn report_delivery(
+        &mut self,
+        effect: EffectId,
+        receiver: &ReceiverName,
+        report: &DeliveryReport,
+    ) -> Result<(), String> {
+        let found = self.pages.iter_mut().find(|(_, page)| page.outstanding.contains_key(&effect));
+        let Some((first, page)) = found else {
+            return Err(format!("no delivery {effect} is outstanding"));
+        };
+        let first = *first;
+        match report {
+            DeliveryReport::FirstFailure(why) | DeliveryReport::Dead(why) => {
+                self.failing_receivers.insert(receiver.clone(), why.clone());
+            }
+            DeliveryReport::Accepted(_) => {
+                page.accepted = true;
+                self.failing_receivers.remove(receiver);
+            }
+        }
+        if !matches!(report, DeliveryReport::FirstFailure(_)) {
+            page.outstanding.remove(&effect);
+            if page.outstanding.is_empty() {
+                self.pages.remove(&first);
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Draft<'_> {
+    /// Collects what is known of an incident.
+    pub(super) fn facts(&self, id: IncidentId) -> Option<IncidentFacts> {
+        let state = self.state();
+        let incident = state.incidents.get(&id)?;
+        let target = state.targets.get(&incident.target);
+        let (cause, labels) = match &incident.cause {
+            Cause::Trigger(key) => (key.trigger.to_string(), key.labels.clone()),
+            Cause::Blind(key) => (format!("{} cannot be judged", key.trigger), key.labels.clone()),
+            Cause::Silent(source) => (format!("source {source} is silent"), Labels::empty()),
+            Cause::DeadReceiver(receiver) => (format!("receiver {receiver} is dead"), Labels::empty()),
+            Cause::Journal => ("the journal cannot be written".to_owned(), Labels::empty()),
+            Cause::Setup => ("the files on disk are bad".to_owned(), Labels::empty()),
+        };
+        Some(IncidentFacts {
+            incident: id,
+            journal: state.journal.clone().unwrap_or_else(|| JournalId::new("no-journal")),
+            target: incident.target.clone(),
+            cause,
+            labels,
+            severity: incident.severity,
+            reason: incident.reason.clone(),
+            value: incident.evidence.as_ref().map(|evidence| evidence.value),
+            threshold: incident.evidence.as_ref().map(|evidence| evidence.threshold),
+            since: incident.since,
+            since_unix_ms: (incident.since + state.wall_offset).as_millis(),
+            version: target.and_then(|target| target.version.clone()),
+            previous_version: target.and_then(|target| target.previous_version.clone()),
+            runbook: incident.runbook.clone(),
+        })
+    }
+
+    /// Tells the incident's own receivers.
+    pub(super) fn page_incident(&mut self, id: IncidentId, summary: String, details: Vec<String>) {
+        let Some(facts) = self.facts(id) else { return };
+        let key = id.global(&facts.journal);
+        let severity = facts.severity;
+        self.page(id, MessageKind::Trigger, key, severity, summary, details);
+    }
+
+    /// Tells what became of a rollback: under the incident's own key if it worked, else under a key of its own,
+    /// because an incident that somebody has acknowledged notifies nobody any more (E5).
+    pub(super) fn page_rollback(&mut self, id: RollbackId) {
+        let Some(rollback) = self.state().rollbacks.get(&id).cloned() else { return };
+        let Some(facts) = self.facts(rollback.incident) else { return };
+        let took = self.now.since(rollback.begun_at);
+        let (summary, fine) = match &rollback.phase {
+            Phase::Ended { outcome: Outcome::Succeeded, .. } => {
+                (format!("{}: rolled back by `{}` in {took}, verified", rollback.target, rollback.plan), true)
+            }
+            Phase::Ended { outcome, reason, .. } => {
+                let word = match outcome {
+                    Outcome::Succeeded | Outcome::Partial => "is PARTIAL",
+                    Outcome::Failed => "FAILED",
+                    Outcome::TimedOut => "TIMED OUT",
+                    Outcome::Refused => "was REFUSED",
+                };
+                (format!("{}: rollback `{}` {word}: {reason}", rollback.target, rollback.plan), false)
+            }
+            Phase::InDoubt { why, .. } => {
+                (format!("{}: rollback `{}` is IN DOUBT: {why}", rollback.target, rollback.plan), false)
+            }
+            _ => return,
+        };
+        let mut details = vec![format!("Began because: {}", facts.reason)];
+        details.extend(rollback.step_lines().into_iter().map(|line| format!("Step {line}")));
+        if let Phase::InDoubt { .. } = rollback.phase {
+            let settle = format!("rearguard rollback settle {id} --done | --not-done");
+            details.push(format!(
+                "Nothing more is done to {} until you say what became of it: {settle}",
+                rollback.target
+            ));
+        } else if !fine {
+            details.push(format!(
+                "Rearguard will not try again for this incident: look at {} now.",
+                rollback.target
+            ));
+        }
+        if fine {
+            self.page_incident(rollback.incident, summary, details);
+        } else {
+            let key = format!("{}-rollback", rollback.incident.global(&facts.journal));
+            self.page(rollback.incident, MessageKind::Trigger, key, Severity::Critical, summary, details);
+        }
+    }
+
+    /// Tells that a rollback that was wanted was refused (E5).
+    pub(super) fn page_refusal(&mut self, id: IncidentId, plan: &str, why: &str) {
+        let Some(facts) = self.facts(id) else { return };
+        let summary = format!("{}: rollback `{plan}` was REFUSED: {why}", facts.target);
+        let details = vec![
+            format!("It was wanted because: {}", facts.reason),
+            format!("Nothing was done to {}: look at it now.", facts.target),
+        ];
+        let key = format!("{}-rollback", id.global(&facts.journal));
+        self.page(id, MessageKind::Trigger, key, Severity::Critical, summary, details);
+    }
+
+    /// Closes every key that an incident has opened at receivers.
+    pub(super) fn page_resolved(&mut self, id: IncidentId, reason: &str) {
+        let Some(facts) = self.facts(id) else { return };
+        let Some(incident) = self.state().incidents.get(&id) else { return };
+        let summary = format!("{}: {}: {reason}", facts.target, facts.cause);
+        let lasted = self.now.since(incident.since);
+        let details = vec![format!("It lasted {lasted}. It had been opened because: {}", facts.reason)];
+        for (key, receivers) in incident.open_keys.clone() {
+            let message = self.message(
+                facts.clone(),
+                MessageKind::Resolve,
+                key,
+                facts.severity,
+                summary.clone(),
+                details.clone(),
+            );
+            self.send(id, message, &receivers);
+        }
+    }
+
+    fn page(
+        &mut self,
+        id: IncidentId,
+        kind: MessageKind,
+        dedup_key: String,
+        severity: Severity,
+        summary: String,
+        details: Vec<String>,
+    ) {
+        let (Some(facts), Some(incident)) = (self.facts(id), self.state().incidents.get(&id)) else { return };
+        let receivers: BTreeSet<ReceiverName> = incident.notify.iter().cloned().collect();
+        let message = self.message(facts, kind, dedup_key, severity, summary, details);
+        self.send(id, message, &receivers);
+    }
+
+    fn message(
+        &self,
+        facts: IncidentFacts,
+        kind: MessageKind,
+        dedup_key: String,
+        severity: Severity,
+        summary: String,
+        details: Vec<String>,
+    ) -> Message {
+        let state = self.state();
+        let decided_unix_ms = (self.now + state.wall_offset).as_millis();
+        let unjournaled = state.journal_lost.is_some();
+        Message { kind, dedup_key, severity, summary, details, facts, decided_unix_ms, unjournaled }
+    }
+
+    fn send(&mut self, incident: IncidentId, message: Message, receivers: &BTreeSet<ReceiverName>) {
+        if receivers.is_empty() {
+            let why = format!("no receiver is configured for: {}", message.summary);
+            return self.report.add(incident.to_string(), Reason::Denied(why));
+        }
+        let first = self.state().next_effect;
+        let deliveries: Vec<(EffectId, ReceiverName)> =
+            (first..).map(EffectId).zip(receivers.iter().cloned()).collect();
+        self.emit(Happening::PageDecided {
+            incident,
+            message: Box::new(message.clone()),
+            deliveries: deliveries.clone(),
+        });
+        for (effect, receiver) in deliveries {
+            self.effect(Effect::Deliver(Delivery { effect, receiver, message: message.clone() }));
+        }
+    }
+
+    /// Takes in what became of a delivery. When a channel fails, the next one is tried at once.
+    pub(super) fn take_delivery(&mut self, effect: EffectId, report: &DeliveryReport) {
+        let found =
+            self.state().pages.values().find_map(|page| {
+                page.outstanding.get(&effect).map(|receiver| (page.clone(), receiver.clone()))
+            });
+        let Some((page, receiver)) = found else {
+            // Another delivery report of an effect that a restart dispatched twice.
+            return self
+                .report
+                .add(effect.to_string(), Reason::NotAwaited("delivery is over already".to_owned()));
+        };
+        self.emit(Happening::DeliveryReported { effect, receiver: receiver.clone(), report: report.clone() });
+        match report {
+            DeliveryReport::Accepted(_) => self.receiver_lives(&receiver),
+            DeliveryReport::FirstFailure(_) | DeliveryReport::Dead(_) => {
+                let dead = matches!(report, DeliveryReport::Dead(_));
+                if !page.accepted || dead {
+                    self.try_next_channel(&page, &receiver);
+                }
+                if let DeliveryReport::Dead(why) = report {
+                    self.receiver_died(&receiver, why);
+                }
+            }
+        }
+    }
+
+    /// Sends a page that a channel did not take to one that it was not given to yet.
+    fn try_next_channel(&mut self, page: &super::state::Page, failed: &ReceiverName) {
+        let state = self.state();
+        let next = self
+            .setup
+            .receivers
+            .iter()
+            .filter(|receiver| !page.receivers.contains(*receiver) && *receiver != failed)
+            // One that works, if there is one.
+            .min_by_key(|receiver| state.failing_receivers.contains_key(*receiver))
+            .cloned();
+        // A resolve matters only where the incident was opened.
+        if let Some(next) = next
+            && page.message.kind == MessageKind::Trigger
+        {
+            let mut message = page.message.clone();
+            message.details.push(format!("Sent here because receiver {failed} did not take it."));
+            self.send(page.incident, message, &BTreeSet::from([next]));
+        }
+    }
+}

@@ -1,0 +1,415 @@
+//! What the decision half remembers, and the only way in which it changes: [`apply`].
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+
+use super::effect::Message;
+use super::event::{Cause, Event, Happening, Refusal};
+use super::rollback::{Phase, Rollback};
+use crate::engine::evaluation::{Evidence, TriggerKey};
+use crate::engine::model::{
+    EffectId, IncidentId, JournalId, PlanName, ReceiverName, RollbackId, Severity, TargetName,
+};
+use crate::engine::time::{Span, Timestamp};
+
+/// How many starts of rollbacks a target remembers; configured caps must be smaller.
+pub const STARTS_REMEMBERED: usize = 100;
+
+/// How many ended rollbacks and resolved incidents stay in memory; all of them stay in the journal.
+const ENDED_REMEMBERED: usize = 50;
+
+/// Everything that decisions remember. Equal to its events, applied in order (E6).
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct State {
+    /// The journal's identity; `None` before its first event.
+    pub journal: Option<JournalId>,
+    /// The instant of the last event; no event may be older (E8).
+    pub now: Timestamp,
+    /// Wall time minus engine time.
+    pub wall_offset: Span,
+    /// Why the journal cannot be written, while it cannot.
+    pub journal_lost: Option<String>,
+    /// Why the files on disk are not the ones in force, while they are not.
+    pub degraded: Option<String>,
+    /// Whether the daemon is going down.
+    pub stopping: bool,
+    /// The number of the next incident.
+    pub next_incident: u64,
+    /// The number of the next rollback.
+    pub next_rollback: u64,
+    /// The number of the next effect.
+    pub next_effect: u64,
+    /// Triggers that are not quiet.
+    #[serde(with = "pairs")]
+    pub triggers: BTreeMap<TriggerKey, TriggerState>,
+    /// Open incidents, and the last resolved ones.
+    pub incidents: BTreeMap<IncidentId, Incident>,
+    /// What has been done to each target.
+    pub targets: BTreeMap<TargetName, TargetState>,
+    /// Rollbacks in flight, and the last ended ones.
+    pub rollbacks: BTreeMap<RollbackId, Rollback>,
+    /// Messages with a delivery that has neither been accepted nor died, by their first delivery.
+    pub pages: BTreeMap<EffectId, Page>,
+    /// Receivers whose last report was bad.
+    pub failing_receivers: BTreeMap<ReceiverName, String>,
+}
+
+/// A trigger that is not quiet.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TriggerState {
+    /// Breached, for not long enough yet.
+    Pending {
+        /// Since when.
+        since: Timestamp,
+    },
+    /// Breached for long enough.
+    Firing {
+        /// Since when it has been breached.
+        since: Timestamp,
+    },
+}
+
+/// One thing gone wrong at one target.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Incident {
+    /// What opened it.
+    pub cause: Cause,
+    /// What is guarded.
+    pub target: TargetName,
+    /// How bad it is.
+    pub severity: Severity,
+    /// One line for people.
+    pub reason: String,
+    /// When it began.
+    pub since: Timestamp,
+    /// When it was opened.
+    pub opened_at: Timestamp,
+    /// When it was resolved, if it was.
+    pub resolved_at: Option<Timestamp>,
+    /// What was measured when it was opened.
+    pub evidence: Option<Evidence>,
+    /// Where people read what to do.
+    pub runbook: Option<String>,
+    /// The receivers that are told about it.
+    pub notify: Vec<ReceiverName>,
+    /// The plans that were run for it, each at most once (E3).
+    pub ran: BTreeMap<PlanName, RollbackId>,
+    /// Why a wanted rollback was not begun, if one was not.
+    pub refused: Option<Refusal>,
+    /// Dedup keys that are open at receivers, with those receivers.
+    pub open_keys: BTreeMap<String, BTreeSet<ReceiverName>>,
+}
+
+/// What has been done to a target.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct TargetState {
+    /// The rollback that holds the lock.
+    pub in_flight: Option<RollbackId>,
+    /// When rollbacks were begun, newest last.
+    pub begun: Vec<Timestamp>,
+    /// When the last one ended.
+    pub last_ended: Option<Timestamp>,
+    /// What runs.
+    pub version: Option<String>,
+    /// What ran before.
+    pub previous_version: Option<String>,
+}
+
+/// A message on its way.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Page {
+    /// The incident.
+    pub incident: IncidentId,
+    /// What is said.
+    pub message: Message,
+    /// Every receiver that was given it.
+    pub receivers: BTreeSet<ReceiverName>,
+    /// Deliveries without an end yet.
+    pub outstanding: BTreeMap<EffectId, ReceiverName>,
+    /// Whether any receiver has said yes.
+    pub accepted: bool,
+}
+
+/// An event that does not fit the state: a bug, or a journal that was written by somebody else.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("event at {at} does not fit the state: {why}")]
+pub struct IllegalTransition {
+    /// The event's instant.
+    pub at: Timestamp,
+    /// What does not fit.
+    pub why: String,
+}
+
+/// Changes `state` by one event.
+///
+/// # Errors
+/// Returns [`IllegalTransition`] and leaves `state` as it was where the event does not fit.
+pub fn apply(state: &mut State, event: &Event) -> Result<(), IllegalTransition> {
+    let illegal = |why: String| IllegalTransition { at: event.at, why };
+    if event.at < state.now {
+        return Err(illegal(format!("time would go backwards from {}", state.now)));
+    }
+    state.change(event).map_err(illegal)?;
+    state.now = event.at;
+    Ok(())
+}
+
+impl State {
+    fn change(&mut self, event: &Event) -> Result<(), String> {
+        match &event.what {
+            Happening::JournalCreated { journal } => match &self.journal {
+                None => self.journal = Some(journal.clone()),
+                Some(own) => return Err(format!("the journal is {} already", own.as_str())),
+            },
+            Happening::Restarted(_) => self.stopping = false,
+            Happening::Stopping => self.stopping = true,
+            Happening::SetupLoaded { degraded, .. } => self.degraded = degraded.clone(),
+            Happening::SetupRefused { problem } => self.degraded = Some(problem.clone()),
+            Happening::WallClockMoved { offset } => self.wall_offset = *offset,
+            Happening::JournalLost { reason } => self.journal_lost = Some(reason.clone()),
+            Happening::JournalRestored => self.journal_lost = None,
+            Happening::VersionSeen { target, version, previous } => {
+                let target = self.targets.entry(target.clone()).or_default();
+                target.version = Some(version.clone());
+                target.previous_version = previous.clone();
+            }
+            Happening::TriggerPending { .. }
+            | Happening::TriggerFiring { .. }
+            | Happening::TriggerCleared { .. } => self.change_trigger(event)?,
+            Happening::IncidentOpened { .. }
+            | Happening::IncidentResolved { .. }
+            | Happening::RollbackNotBegun { .. } => self.change_incident(event)?,
+            Happening::RollbackDecided { .. } => self.begin_rollback(event)?,
+            Happening::StepIntended { .. }
+            | Happening::StepStarted { .. }
+            | Happening::StepEnded { .. }
+            | Happening::StepInDoubt { .. }
+            | Happening::StepSettled { .. }
+            | Happening::VerificationStarted { .. }
+            | Happening::VerificationSaw { .. }
+            | Happening::RollbackEnded { .. } => self.change_rollback(event)?,
+            Happening::PageDecided { .. } | Happening::DeliveryReported { .. } => self.change_page(event)?,
+        }
+        Ok(())
+    }
+
+    fn change_trigger(&mut self, event: &Event) -> Result<(), String> {
+        match &event.what {
+            Happening::TriggerPending { key, .. } => match self.triggers.get(key) {
+                None => {
+                    self.triggers.insert(key.clone(), TriggerState::Pending { since: event.at });
+                    Ok(())
+                }
+                Some(state) => Err(format!("{} is {state:?} already", key.trigger)),
+            },
+            Happening::TriggerFiring { key, since, .. } => match self.triggers.get_mut(key) {
+                Some(state @ TriggerState::Pending { .. }) => {
+                    *state = TriggerState::Firing { since: *since };
+                    Ok(())
+                }
+                state => Err(format!("{} cannot fire from {state:?}", key.trigger)),
+            },
+            Happening::TriggerCleared { key, .. } => match self.triggers.remove(key) {
+                Some(_) => Ok(()),
+                None => Err(format!("{} is quiet already", key.trigger)),
+            },
+            _ => Ok(()),
+        }
+    }
+
+    fn change_incident(&mut self, event: &Event) -> Result<(), String> {
+        match &event.what {
+            Happening::IncidentOpened {
+                incident,
+                cause,
+                target,
+                severity,
+                reason,
+                since,
+                evidence,
+                runbook,
+                notify,
+            } => {
+                if incident.0 < self.next_incident || self.open_incident(cause).is_some() {
+                    return Err(format!("{incident} is not new"));
+                }
+                self.next_incident = incident.0 + 1;
+                let opened = Incident {
+                    cause: cause.clone(),
+                    target: target.clone(),
+                    severity: *severity,
+                    reason: reason.clone(),
+                    since: *since,
+                    opened_at: event.at,
+                    resolved_at: None,
+                    evidence: evidence.clone(),
+                    runbook: runbook.clone(),
+                    notify: notify.clone(),
+                    ran: BTreeMap::new(),
+                    refused: None,
+                    open_keys: BTreeMap::new(),
+                };
+                self.incidents.insert(*incident, opened);
+            }
+            Happening::IncidentResolved { incident, .. } => {
+                self.incident_mut(*incident)?.resolved_at = Some(event.at);
+                self.forget_old();
+            }
+            Happening::RollbackNotBegun { incident, refusal, .. } => {
+                self.incident_mut(*incident)?.refused = Some(refusal.clone());
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn begin_rollback(&mut self, event: &Event) -> Result<(), String> {
+        let Happening::RollbackDecided { rollback, incident, target, plan, deadline, steps } = &event.what
+        else {
+            return Ok(());
+        };
+        if rollback.0 < self.next_rollback {
+            return Err(format!("{rollback} is not new"));
+        }
+        if let Some(busy) = self.targets.get(target).and_then(|target| target.in_flight) {
+            return Err(format!("{busy} is in flight at {target}"));
+        }
+        let owner = self.incident_mut(*incident)?;
+        if owner.ran.contains_key(plan) {
+            return Err(format!("{incident} has run {plan} before"));
+        }
+        owner.ran.insert(plan.clone(), *rollback);
+        self.next_rollback = rollback.0 + 1;
+        let state = self.targets.entry(target.clone()).or_default();
+        state.in_flight = Some(*rollback);
+        state.begun.push(event.at);
+        let surplus = state.begun.len().saturating_sub(STARTS_REMEMBERED);
+        state.begun.drain(..surplus);
+        let begun = Rollback {
+            incident: *incident,
+            target: target.clone(),
+            plan: plan.clone(),
+            begun_at: event.at,
+            deadline: *deadline,
+            step_names: steps.clone(),
+            steps: Vec::new(),
+            phase: Phase::Ready { next: 0 },
+        };
+        self.rollbacks.insert(*rollback, begun);
+        Ok(())
+    }
+
+    fn change_rollback(&mut self, event: &Event) -> Result<(), String> {
+        let Some(id) = Rollback::named_by(&event.what) else { return Ok(()) };
+        let rollback = self.rollbacks.get_mut(&id).ok_or_else(|| format!("there is no {id}"))?;
+        let next = rollback.phase.after(event)?;
+        rollback.remember(event);
+        rollback.phase = next;
+        if let Happening::StepIntended { order, .. } = &event.what {
+            self.next_effect = self.next_effect.max(order.effect.0 + 1);
+        }
+        if let Happening::RollbackEnded { .. } = &event.what {
+            let target = rollback.target.clone();
+            let state = self.targets.entry(target).or_default();
+            state.in_flight = None;
+            state.last_ended = Some(event.at);
+            self.forget_old();
+        }
+        Ok(())
+    }
+
+    fn change_page(&mut self, event: &Event) -> Result<(), String> {
+        match &event.what {
+            Happening::PageDecided { incident, message, deliveries } => {
+                let Some((first, _)) = deliveries.first() else {
+                    return Err("a page without a receiver".to_owned());
+                };
+                let keys = &mut self.incident_mut(*incident)?.open_keys;
+                match message.kind {
+                    super::MessageKind::Trigger => keys
+                        .entry(message.dedup_key.clone())
+                        .or_default()
+                        .extend(deliveries.iter().map(|(_, receiver)| receiver.clone())),
+                    super::MessageKind::Resolve => {
+                        keys.remove(&message.dedup_key);
+                    }
+                }
+                let page = Page {
+                    incident: *incident,
+                    message: (**message).clone(),
+                    receivers: deliveries.iter().map(|(_, receiver)| receiver.clone()).collect(),
+                    outstanding: deliveries.iter().cloned().collect(),
+                    accepted: false,
+                };
+                self.next_effect =
+                    deliveries.iter().map(|(id, _)| id.0 + 1).max().unwrap_or(0).max(self.next_effect);
+                self.pages.insert(*first, page);
+            }
+            Happening::DeliveryReported { effect, receiver, report } => {
+                self.report_delivery(*effect, receiver, report)?;
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// Returns the open incident of `cause`.
+    pub fn open_incident(&self, cause: &Cause) -> Option<IncidentId> {
+        let open = self.incidents.iter().filter(|(_, incident)| incident.resolved_at.is_none());
+        open.filter(|(_, incident)| incident.cause == *cause).map(|(id, _)| *id).next()
+    }
+
+    fn incident_mut(&mut self, id: IncidentId) -> Result<&mut Incident, String> {
+        match self.incidents.get_mut(&id) {
+            Some(incident) if incident.resolved_at.is_none() => Ok(incident),
+            Some(_) => Err(format!("{id} is resolved")),
+            None => Err(format!("there is no {id}")),
+        }
+    }
+
+    /// Drops the oldest of what is over, so that memory is bounded.
+    fn forget_old(&mut self) {
+        let busy: BTreeSet<_> = self.pages.values().map(|page| page.incident).collect();
+        let over: Vec<_> = self
+            .incidents
+            .iter()
+            .filter(|(id, incident)| incident.resolved_at.is_some() && !busy.contains(id))
+            .map(|(id, _)| *id)
+            .collect();
+        for id in over.iter().rev().skip(ENDED_REMEMBERED) {
+            self.incidents.remove(id);
+        }
+        let open: BTreeSet<_> = self.incidents.keys().copied().collect();
+        let ended: Vec<_> = self
+            .rollbacks
+            .iter()
+            .filter(|(_, rollback)| rollback.has_ended() && !open.contains(&rollback.incident))
+            .map(|(id, _)| *id)
+            .collect();
+        for id in ended {
+            self.rollbacks.remove(&id);
+        }
+    }
+}
+
+/// Maps with keys that are no strings, as lists of pairs: JSON has no other form for them.
+mod pairs {
+    use std::collections::BTreeMap;
+
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    pub fn serialize<K: Serialize, V: Serialize, S: Serializer>(
+        map: &BTreeMap<K, V>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(map)
+    }
+
+    pub fn deserialize<'de, K: Deserialize<'de> + Ord, V: Deserialize<'de>, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<BTreeMap<K, V>, D::Error> {
+        Ok(Vec::<(K, V)>::deserialize(deserializer)?.into_iter().collect())
+    }
+}

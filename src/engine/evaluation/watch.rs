@@ -1,0 +1,56 @@
+//! What is watched beside the rules' own conditions: rhythms, versions, verifications.
+
+use std::collections::BTreeMap;
+
+use super::verdict::CheckKey;
+use crate::engine::model::{SourceName, TargetName};
+use crate::engine::rules::{Condition, RuleSet};
+use crate::engine::time::{Span, Timestamp};
+
+/// The rhythm that is expected of a source.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SourcePace {
+    /// Time between two observations.
+    pub every: Span,
+    /// Time without a good answer after which the silence is an incident of its own (E2).
+    pub silent_after: Span,
+}
+
+/// The series whose label tells the version that runs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DetectVersion {
+    /// The source that exposes it.
+    pub source: SourceName,
+    /// The metric, such as `app_build_info`.
+    pub metric: String,
+    /// The label, such as `version`.
+    pub label: String,
+}
+
+/// One condition of a verification that is under way.
+#[derive(Clone, Copy, Debug)]
+pub struct Check<'a> {
+    /// Whose.
+    pub key: CheckKey,
+    /// What must hold.
+    pub condition: &'a Condition,
+    /// No sample older than this is looked at: the eyes are fresh.
+    pub not_before: Timestamp,
+    /// Sources that are read in place of others.
+    pub read_instead: &'a BTreeMap<SourceName, SourceName>,
+}
+
+/// Everything that an observation is judged against.
+#[derive(Clone, Debug)]
+pub struct Watch<'a> {
+    /// The rules in force.
+    pub rules: &'a RuleSet,
+    /// The rhythm of every source.
+    pub paces: &'a BTreeMap<SourceName, SourcePace>,
+    /// How each target's version is noticed.
+    pub versions: Vec<(&'a TargetName, &'a DetectVersion)>,
+    /// Verifications under way.
+    pub checks: Vec<Check<'a>>,
+    /// Wall time minus engine time, for `time()` and `@`.
+    pub wall_offset: Span,
+}
