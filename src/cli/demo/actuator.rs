@@ -64,7 +64,8 @@ pub async fn run_actuator(options: ActuatorOptions) -> ExitCode {
             ExitCode::SUCCESS
         }
         Err(error) => {
-            let cause = std::error::Error::source(&error).map(|cause| format!(": {cause}")).unwrap_or_default();
+            let cause =
+                std::error::Error::source(&error).map(|cause| format!(": {cause}")).unwrap_or_default();
             eprintln!("{error}{cause}");
             ExitCode::FAILURE
         }
@@ -139,11 +140,11 @@ mod tests {
 
     #[tokio::test]
     async fn switching_back_switches_back_unless_sabotaged() {
-        let cases = [(None, true, Version::One), (Some(Instead::Fail), false, Version::Two), (
-            Some(Instead::Pretend),
-            true,
-            Version::Two,
-        )];
+        let cases = [
+            (None, true, Version::One),
+            (Some(Instead::Fail), false, Version::Two),
+            (Some(Instead::Pretend), true, Version::Two),
+        ];
         for (instead, claims_success, runs) in cases {
             let app = app_with_version_2().await;
             let options = ActuatorOptions { app: app.clone(), act: Act::SwitchBack, instead };

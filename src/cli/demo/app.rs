@@ -201,7 +201,8 @@ async fn deploy(State(app): State<App>, Json(wish): Json<Deploy>) -> Response {
     let mut app = app.lock().await;
     // Frozen means: nothing new goes out. The way back stays open.
     if app.frozen && wish.version == Version::Two {
-        return (StatusCode::CONFLICT, "deployments are frozen: DELETE /admin/freeze first\n").into_response();
+        return (StatusCode::CONFLICT, "deployments are frozen: DELETE /admin/freeze first\n")
+            .into_response();
     }
     if app.run.version != wish.version {
         app.run = Run::start(app.run.number + 1, wish.version);
@@ -283,9 +284,14 @@ mod tests {
         assert_eq!(body(client.post(format!("{url}/admin/freeze")).send().await).await.0, 200);
         assert_eq!(body(deploy(Version::One).await).await.0, 200, "the way back stays open");
         assert_eq!(body(deploy(Version::Two).await).await.0, 409, "nothing new goes out");
-        let (status, _) =
-            body(client.post(format!("{url}/admin/deploy")).json(&serde_json::json!({"version": "3"})).send().await)
-                .await;
+        let (status, _) = body(
+            client
+                .post(format!("{url}/admin/deploy"))
+                .json(&serde_json::json!({"version": "3"}))
+                .send()
+                .await,
+        )
+        .await;
         assert_eq!(status, 422);
     }
 }

@@ -13,8 +13,11 @@ const BUCKETS: [f64; 9] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5];
 ///
 /// All of them are there from the start with a zero: a ratio whose numerator has no series yet is "no data", and a
 /// counter that appears with 1 hides its first increment from `rate`.
-const ROUTES: [(&str, &str, &[u16]); 3] =
-    [("GET", "/api/health", &[200]), ("GET", "/api/orders", &[200, 500]), ("POST", "/api/orders", &[201, 500])];
+const ROUTES: [(&str, &str, &[u16]); 3] = [
+    ("GET", "/api/health", &[200]),
+    ("GET", "/api/orders", &[200, 500]),
+    ("POST", "/api/orders", &[201, 500]),
+];
 
 /// Counters and histograms of one run of the app.
 pub struct Metrics {

@@ -1,6 +1,6 @@
 //! Whether the story came out as it should.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::Sabotage;
 use super::app::Version;
@@ -22,7 +22,8 @@ pub fn judge(sabotage: Option<Sabotage>, items: &[Item], runs: Option<Version>) 
         Some(Sabotage::Actuator | Sabotage::Verify) => Version::Two,
     };
     if runs != Some(expected) {
-        let runs = runs.map_or_else(|| "nothing that answers".to_owned(), |version| format!("version {version}"));
+        let runs =
+            runs.map_or_else(|| "nothing that answers".to_owned(), |version| format!("version {version}"));
         missing.push(format!("the trading app runs {runs}; version {expected} was expected"));
     }
     if missing.is_empty() { Ok(()) } else { Err(missing) }
@@ -39,7 +40,9 @@ pub fn missing(sabotage: Option<Sabotage>, items: &[Item]) -> Vec<String> {
     };
     let saw = |wanted: fn(&Happening) -> bool| story.events().any(wanted);
     need(
-        saw(|what| matches!(what, Happening::VersionSeen { version, previous: Some(_), .. } if version == "2")),
+        saw(
+            |what| matches!(what, Happening::VersionSeen { version, previous: Some(_), .. } if version == "2"),
+        ),
         "the daemon did not see version 2",
     );
     need(saw(|what| matches!(what, Happening::TriggerFiring { .. })), "no trigger fired");
@@ -62,6 +65,8 @@ pub fn missing(sabotage: Option<Sabotage>, items: &[Item]) -> Vec<String> {
     }
     if expected == Outcome::Succeeded {
         need(story.resolved(), "the incident was not resolved");
+        let all_clear = story.messages().any(|(message, _)| message.kind == MessageKind::Resolve);
+        need(all_clear, "nobody was told that it is over");
     }
     missing.extend(story.undelivered(sabotage));
     if expected != Outcome::Succeeded && !story.paged_about_the_rollback() {
@@ -94,7 +99,8 @@ impl Story<'_> {
     }
 
     fn mails(&self) -> usize {
-        let mail = |item: &&Item| matches!(item, Item::Arrival(arrival) if matches!(arrival.what, Arrived::Mail(_)));
+        let mail =
+            |item: &&Item| matches!(item, Item::Arrival(arrival) if matches!(arrival.what, Arrived::Mail(_)));
         self.items.iter().filter(mail).count()
     }
 
@@ -106,9 +112,7 @@ impl Story<'_> {
     }
 
     fn failed_steps(&self) -> usize {
-        let failed = |what: &&Happening| {
-            matches!(what, Happening::StepEnded { ending, .. } if ending.result != StepResult::Succeeded)
-        };
+        let failed = |what: &&Happening| matches!(what, Happening::StepEnded { ending, .. } if ending.result != StepResult::Succeeded);
         self.events().filter(failed).count()
     }
 
@@ -144,6 +148,7 @@ impl Story<'_> {
     fn undelivered(&self, sabotage: Option<Sabotage>) -> Vec<String> {
         let mut missing = Vec::new();
         let (mut to_pagerduty, mut to_mail) = (0, 0);
+        let mut sent: BTreeMap<(&str, &str), usize> = BTreeMap::new();
         for (message, deliveries) in self.messages() {
             let action = match message.kind {
                 MessageKind::Trigger => "trigger",
@@ -160,14 +165,18 @@ impl Story<'_> {
                 if !self.report(*delivery, |report| matches!(report, DeliveryReport::Accepted(_))) {
                     missing.push(format!("{receiver} has not accepted the {action} of {key}"));
                 }
-                let arrived = |page: &Page| page.accepted() && page.action == action && page.dedup_key == *key;
                 if receiver.as_str() == PAGERDUTY {
                     to_pagerduty += 1;
-                    if !self.pages().any(arrived) {
-                        missing.push(format!("PagerDuty did not receive the {action} of {key}"));
-                    }
+                    *sent.entry((key.as_str(), action)).or_insert(0) += 1;
                 }
                 to_mail += usize::from(receiver.as_str() == MAIL);
+            }
+        }
+        for ((key, action), times) in sent {
+            let wanted = |page: &&Page| page.accepted() && page.action == action && page.dedup_key == key;
+            let arrived = self.pages().filter(wanted).count();
+            if arrived < times {
+                missing.push(format!("PagerDuty received {arrived} of {times} {action}s of {key}"));
             }
         }
         if to_pagerduty == 0 {
@@ -187,7 +196,80 @@ impl Story<'_> {
 
     /// Whether a page arrived under a key that is not the incident's (E5).
     fn paged_about_the_rollback(&self) -> bool {
-        let keys: BTreeSet<&str> = self.pages().filter(|p| p.accepted()).map(|p| p.dedup_key.as_str()).collect();
+        let keys: BTreeSet<&str> =
+            self.pages().filter(|p| p.accepted()).map(|p| p.dedup_key.as_str()).collect();
         keys.len() >= 2
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::story::tests::story;
+    use super::*;
+
+    const MODES: [Option<Sabotage>; 4] =
+        [None, Some(Sabotage::Actuator), Some(Sabotage::Receiver), Some(Sabotage::Verify)];
+
+    fn runs(sabotage: Option<Sabotage>) -> Version {
+        match sabotage {
+            None | Some(Sabotage::Receiver) => Version::One,
+            Some(Sabotage::Actuator | Sabotage::Verify) => Version::Two,
+        }
+    }
+
+    #[test]
+    fn each_story_is_right_for_its_sabotage_and_wrong_for_every_other() {
+        for told in MODES {
+            for expected in MODES {
+                let judged = judge(expected, &story(told), Some(runs(expected)));
+                assert_eq!(judged.is_ok(), told == expected, "{told:?} as {expected:?}: {judged:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_app_has_the_last_word() {
+        for (runs, ok) in [(Some(Version::One), true), (Some(Version::Two), false), (None, false)] {
+            assert_eq!(judge(None, &story(None), runs).is_ok(), ok, "{runs:?}");
+        }
+    }
+
+    /// Whether a story without this item cannot count as told: quiet events and repeated news may be missing.
+    fn essential(item: &Item) -> bool {
+        let Item::Event(record) = item else { return matches!(item, Item::Arrival(_)) };
+        match &record.event.what {
+            Happening::VersionSeen { previous, .. } => previous.is_some(),
+            Happening::DeliveryReported { report, .. } => matches!(report, DeliveryReport::Accepted(_)),
+            what => matches!(
+                what,
+                Happening::TriggerFiring { .. }
+                    | Happening::RollbackDecided { .. }
+                    | Happening::RollbackEnded { .. }
+                    | Happening::IncidentResolved { .. }
+            ),
+        }
+    }
+
+    #[test]
+    fn a_story_that_lacks_any_essential_part_is_incomplete() {
+        for mode in [None, Some(Sabotage::Actuator), Some(Sabotage::Verify)] {
+            let whole = story(mode);
+            let parts: Vec<_> = (0..whole.len()).filter(|at| essential(&whole[*at])).collect();
+            assert!(parts.len() > 10, "{mode:?}: {}", parts.len());
+            for at in parts {
+                let mut told = whole.clone();
+                let part = told.remove(at);
+                assert!(!missing(mode, &told).is_empty(), "{mode:?} is complete without {part:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_story_is_not_over_before_its_last_arrival() {
+        for mode in MODES {
+            let whole = story(mode);
+            let first = (0..=whole.len()).find(|length| missing(mode, &whole[..*length]).is_empty());
+            assert_eq!(first, Some(whole.len()), "{mode:?}");
+        }
     }
 }

@@ -31,7 +31,7 @@ pub enum Condition {
 
 /// A running stand-in; it stops when this is dropped.
 pub struct PagerDuty {
-    /// Where events are sent to.
+    /// The address that stands in for `https://events.pagerduty.com`.
     pub url: String,
     task: JoinHandle<()>,
 }
@@ -44,7 +44,7 @@ impl PagerDuty {
     /// When no port can be had.
     pub async fn start(condition: Condition, arrivals: Arrivals) -> std::io::Result<Self> {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
-        let url = format!("http://{}/v2/enqueue", listener.local_addr()?);
+        let url = format!("http://{}", listener.local_addr()?);
         let router = Router::new().route("/v2/enqueue", post(enqueue)).with_state((condition, arrivals));
         let task = tokio::spawn(async move {
             if let Err(error) = axum::serve(listener, router).await {
@@ -108,7 +108,8 @@ fn read_event(body: &str, problems: &mut Vec<String>) -> Page {
     if action == "trigger" {
         let length = summary.as_ref().map_or(0, |summary| summary.chars().count());
         need((1..=SUMMARY_MAX).contains(&length), "'payload.summary' must have 1 to 1024 characters");
-        let known = severity.as_deref().is_some_and(|s| ["critical", "error", "warning", "info"].contains(&s));
+        let known =
+            severity.as_deref().is_some_and(|s| ["critical", "error", "warning", "info"].contains(&s));
         need(known, "'payload.severity' must be one of critical, error, warning, info");
         need(
             text("/payload/source").is_some_and(|source| !source.is_empty()),
@@ -145,7 +146,8 @@ mod tests {
         let (arrivals, mut received) = mpsc::unbounded_channel();
         let sink = PagerDuty::start(condition, arrivals).await.expect("a loopback port");
         let client = super::super::test_client();
-        let answer = client.post(&sink.url).body(body).send().await.expect("an answer");
+        let answer =
+            client.post(format!("{}/v2/enqueue", sink.url)).body(body).send().await.expect("an answer");
         let status = answer.status().as_u16();
         let answer = answer.json().await.expect("a JSON body");
         let Some(Arrival { what: Arrived::Page(page), .. }) = received.recv().await else {
@@ -159,8 +161,14 @@ mod tests {
         let resolve = json!({ "routing_key": KEY, "event_action": "resolve", "dedup_key": "J-I1" });
         for (event, action) in [(trigger(), "trigger"), (resolve, "resolve")] {
             let (status, answer, page) = send(Condition::Working, event.to_string()).await;
-            assert_eq!((status, &answer["status"], &answer["dedup_key"]), (202, &json!("success"), &json!("J-I1")));
-            assert_eq!((page.action.as_str(), page.dedup_key.as_str(), page.accepted()), (action, "J-I1", true));
+            assert_eq!(
+                (status, &answer["status"], &answer["dedup_key"]),
+                (202, &json!("success"), &json!("J-I1"))
+            );
+            assert_eq!(
+                (page.action.as_str(), page.dedup_key.as_str(), page.accepted()),
+                (action, "J-I1", true)
+            );
         }
     }
 
@@ -180,7 +188,10 @@ mod tests {
         for (body, wrong) in cases {
             let (status, answer, page) = send(Condition::Working, body.clone()).await;
             assert_eq!(status, 400, "{body}");
-            assert!(answer["errors"][0].as_str().is_some_and(|text| text.contains(wrong)), "{body}: {answer}");
+            assert!(
+                answer["errors"][0].as_str().is_some_and(|text| text.contains(wrong)),
+                "{body}: {answer}"
+            );
             assert!(!page.accepted());
         }
     }

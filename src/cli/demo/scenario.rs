@@ -138,7 +138,7 @@ impl Files {
         let state = quoted(&self.directory.join("state").display().to_string());
         let control = quoted(&self.control.display().to_string());
         let key = quoted(&self.routing_key().display().to_string());
-        let (enqueue, smtp) = (quoted(scenario.pagerduty_url), quoted(scenario.smtp));
+        let (pagerduty, smtp) = (quoted(scenario.pagerduty_url), quoted(scenario.smtp));
         format!(
             "\
 # Written by `rearguard demo`. A real one differs in addresses, programs and durations only.
@@ -171,7 +171,7 @@ rollbacks:
       conditions: [ 'error_rate < 2%', 'avg_response_time < 100ms' ]
 
 receivers:
-  {PAGERDUTY}: {{ pagerduty: {{ routing_key: {{ file: {key} }}, url: {enqueue} }} }}
+  {PAGERDUTY}: {{ pagerduty: {{ routing_key: {{ file: {key} }}, url: {pagerduty} }} }}
   {MAIL}: {{ email: {{ smtp: {smtp}, tls: plain, from: 'rearguard@demo.example', to: ['{ON_CALL}'] }} }}
 
 escalations:
@@ -197,7 +197,7 @@ mod tests {
         Scenario {
             executable: Path::new("/opt/it's here/rearguard"),
             app_url: "http://127.0.0.1:1",
-            pagerduty_url: "http://127.0.0.1:2/v2/enqueue",
+            pagerduty_url: "http://127.0.0.1:2",
             smtp: "127.0.0.1:3",
             sabotage,
         }
@@ -210,16 +210,18 @@ mod tests {
     #[test]
     fn the_configuration_is_yaml_with_everything_filled_in() {
         let files = Files::in_directory(PathBuf::from("/tmp/KEY"));
-        let cases = [(None, None), (Some(Sabotage::Receiver), None), (Some(Sabotage::Actuator), Some("fail")), (
-            Some(Sabotage::Verify),
-            Some("pretend"),
-        )];
+        let cases = [
+            (None, None),
+            (Some(Sabotage::Receiver), None),
+            (Some(Sabotage::Actuator), Some("fail")),
+            (Some(Sabotage::Verify), Some("pretend")),
+        ];
         for (sabotage, instead) in cases {
             let config = parse(&files.configuration(&scenario(sabotage)));
             let argv = &config["rollbacks"]["emergency"]["steps"][1]["exec"];
             assert_eq!(argv[0], "/opt/it's here/rearguard");
             assert_eq!(argv.get(6).and_then(|argument| argument.as_str()), instead, "{sabotage:?}");
-            assert_eq!(config["receivers"]["pagerduty"]["pagerduty"]["url"], "http://127.0.0.1:2/v2/enqueue");
+            assert_eq!(config["receivers"]["pagerduty"]["pagerduty"]["url"], "http://127.0.0.1:2");
             assert_eq!(config["receivers"]["mail"]["email"]["smtp"], "127.0.0.1:3");
             assert_eq!(config["sources"]["app"]["scrape"], "http://127.0.0.1:1/metrics");
             assert_eq!(config["targets"][TARGET]["mode"], "armed");

@@ -5,7 +5,7 @@ use std::io::{IsTerminal as _, Write as _};
 use comfy_table::Table;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use super::story::{Line, Mark, Paint, TEXT_AT, Teller, Waiting, seconds};
+use super::story::{LABEL_WIDTH, Line, Mark, Paint, TEXT_AT, Teller, Waiting, seconds};
 
 /// The width where there is no terminal to ask.
 const WIDTH_WITHOUT_TERMINAL: usize = 100;
@@ -36,7 +36,11 @@ impl Screen {
     pub fn of_stdout() -> Self {
         let live = std::io::stdout().is_terminal();
         let no_color = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-        let width = Table::new().width().map(usize::from).filter(|width| *width >= WIDTH_MIN).unwrap_or(WIDTH_WITHOUT_TERMINAL);
+        let width = Table::new()
+            .width()
+            .map(usize::from)
+            .filter(|width| *width >= WIDTH_MIN)
+            .unwrap_or(WIDTH_WITHOUT_TERMINAL);
         let paint = if live && !no_color { Paint::Color } else { Paint::Plain };
         Self { width: width.min(WIDTH_MAX), paint, live, bar: None, quarters: None }
     }
@@ -62,7 +66,11 @@ impl Screen {
 
     /// Shows how far that is which is waited for at `now_wall_unix_ms`.
     pub fn show(&mut self, teller: &Teller, now_wall_unix_ms: i64) {
-        if self.live { self.draw(teller.waiting(), now_wall_unix_ms) } else { self.tell_quarters(teller, now_wall_unix_ms) }
+        if self.live {
+            self.draw(teller.waiting(), now_wall_unix_ms)
+        } else {
+            self.tell_quarters(teller, now_wall_unix_ms)
+        }
     }
 
     fn draw(&mut self, waiting: Option<&Waiting>, now_wall_unix_ms: i64) {
@@ -85,7 +93,7 @@ impl Screen {
     fn bar_for(&self, waiting: &Waiting) -> ProgressBar {
         let (_, of) = progress(waiting, 0);
         let color = if self.paint == Paint::Color { ".yellow/dim" } else { "" };
-        let template = format!("          ┆ {{prefix:12}}{{bar:{BAR_WIDTH}{color}}} {{msg}}");
+        let template = format!("          ┆ {{prefix:{LABEL_WIDTH}}}{{bar:{BAR_WIDTH}{color}}} {{msg}}");
         let style = ProgressStyle::with_template(&template).unwrap_or_else(|_| ProgressStyle::default_bar());
         let target = ProgressDrawTarget::stdout();
         let bar = ProgressBar::with_draw_target(Some(u64::try_from(of).unwrap_or(1)), target);
@@ -110,8 +118,14 @@ impl Screen {
         if quarter > told && quarter < 4 {
             let so_far = seconds(crate::engine::time::Span::from_millis(done));
             let text = format!("{so_far} of {}s: {}", of / 1000, waiting.text);
-            let at = Some(teller.since_start(now_wall_unix_ms));
-            self.lines(&[Line { at, mark: Mark::Quiet, label: waiting.label.to_owned(), text }]);
+            let at = teller.since_start(now_wall_unix_ms);
+            self.lines(&[Line {
+                at,
+                mark: Mark::Quiet,
+                label: waiting.label.to_owned(),
+                text,
+                chapter: false,
+            }]);
         }
     }
 }

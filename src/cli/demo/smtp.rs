@@ -204,7 +204,8 @@ fn header(text: &str, name: &str) -> String {
         if inside {
             break;
         }
-        if let Some((_, rest)) = line.split_once(':').filter(|(key, _)| key.trim().eq_ignore_ascii_case(name)) {
+        if let Some((_, rest)) = line.split_once(':').filter(|(key, _)| key.trim().eq_ignore_ascii_case(name))
+        {
             value.push_str(rest);
             inside = true;
         }
@@ -247,12 +248,16 @@ mod tests {
             (".", "250"),
             ("QUIT", "221"),
         ]);
-        assert_eq!(mails, [Mail {
-            from: "rearguard@demo.example".to_owned(),
-            to: vec!["ana@demo.example".to_owned(), "bo@demo.example".to_owned()],
-            subject: "rolled back: version 2".to_owned(),
-            text: "Subject: rolled back:\r\n version 2\r\n\r\n.hidden\r\nSubject: not a header\r\n".to_owned(),
-        }]);
+        assert_eq!(
+            mails,
+            [Mail {
+                from: "rearguard@demo.example".to_owned(),
+                to: vec!["ana@demo.example".to_owned(), "bo@demo.example".to_owned()],
+                subject: "rolled back: version 2".to_owned(),
+                text: "Subject: rolled back:\r\n version 2\r\n\r\n.hidden\r\nSubject: not a header\r\n"
+                    .to_owned(),
+            }]
+        );
     }
 
     #[test]
@@ -297,7 +302,9 @@ mod tests {
         let mail = Message::builder()
             .from("Rearguard <rearguard@demo.example>".parse().expect("an address"))
             .to("ana@demo.example".parse().expect("an address"))
-            .subject("trading-app: 18.2% of requests fail, allowed are 5%; version 2 was rolled back to version 1")
+            .subject(
+                "trading-app: 18.2% of requests fail, allowed are 5%; version 2 was rolled back to version 1",
+            )
             .body(".a line that starts with a dot\nand one that does not\n".to_owned())
             .expect("a mail");
         let transport =

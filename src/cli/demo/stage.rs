@@ -167,8 +167,7 @@ impl<'a> Stage<'a> {
             sabotage: options.sabotage,
         };
         files.write(&scenario).map_err(io("write the configuration"))?;
-        let daemon =
-            start_daemon(&executable, &files.config, &files.log).map_err(io("start the daemon"))?;
+        let daemon = start_daemon(&executable, &files.config, &files.log).map_err(io("start the daemon"))?;
         let load = Load::start(client.clone(), app.url.clone());
         let (teller, screen) = (Teller::new(wall_unix_ms()), Screen::of_stdout());
         Ok(Self {
@@ -306,14 +305,23 @@ impl<'a> Stage<'a> {
     fn introduce(&mut self) {
         let bold = Style::new().bold();
         let title = self.screen.paint.apply(bold, "Rearguard demo");
-        self.screen.text(&format!("\n  {title}  a bad deployment, a rollback, a page: about a minute, on this machine alone\n"));
+        self.screen.text(&format!(
+            "\n  {title}  a bad deployment, a rollback, a page: about a minute, on this machine alone\n"
+        ));
         let state = |broken| if self.options.sabotage == Some(broken) { ", sabotaged" } else { "" };
         let daemon = self.daemon.id().map(|pid| format!(" (pid {pid})")).unwrap_or_default();
         let cast = [
             ("trading app", format!("{}, version 1 is good, version 2 is not", self.app.url)),
             ("rearguard", format!("the daemon{daemon} scrapes it every second and may roll it back")),
             ("rule", "error_rate > 5% for 10s: roll back and page whoever is on call".to_owned()),
-            ("rollback", format!("freeze, switch back, warm caches, then prove it{}{}", state(Sabotage::Actuator), state(Sabotage::Verify))),
+            (
+                "rollback",
+                format!(
+                    "freeze, switch back, warm caches, then prove it{}{}",
+                    state(Sabotage::Actuator),
+                    state(Sabotage::Verify)
+                ),
+            ),
             ("pagerduty", format!("stand-in at {}{}", self.pagerduty.url, state(Sabotage::Receiver))),
             ("mail", format!("stand-in at {}", self.mail.address)),
         ];
@@ -329,13 +337,14 @@ impl<'a> Stage<'a> {
         let users = self.seen_at_deployment.map(|before| self.load.seen().since(before));
         let (width, paint) = (self.screen.width, self.screen.paint);
         self.screen.text(&format!("\n{}", summary(&self.items, users, width, paint)));
-        self.screen.text(&closing(missing, paint));
+        self.screen.text(&closing(self.options.sabotage, missing, paint));
     }
 
     /// Leaves everything running and goes on telling until somebody presses Ctrl-C.
     async fn keep(&mut self, follower: &mut Follower) -> Result<(), DemoError> {
         let (program, config) = (self.executable.display(), self.files.config.display());
-        self.screen.text("\n  Everything is left running. Look at it from another terminal; Ctrl-C here ends it.\n");
+        self.screen
+            .text("\n  Everything is left running. Look at it from another terminal; Ctrl-C here ends it.\n");
         for command in ["status", "incident list", "incident show I1"] {
             self.screen.text(&format!("    {program} {command} --config {config}"));
         }

@@ -8,7 +8,7 @@ use crate::engine::time::Span;
 const LABEL_AT: usize = 12;
 
 /// The width of the column of labels.
-const LABEL_WIDTH: usize = 12;
+pub const LABEL_WIDTH: usize = 13;
 
 /// The column in which texts begin.
 pub const TEXT_AT: usize = LABEL_AT + LABEL_WIDTH;
@@ -44,14 +44,16 @@ pub enum Paint {
 /// One line of the story.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Line {
-    /// When, since the story began; continued lines have none.
-    pub at: Option<Span>,
+    /// When, since the story began.
+    pub at: Span,
     /// What kind of news it is.
     pub mark: Mark,
     /// One or two words.
     pub label: String,
     /// What happened.
     pub text: String,
+    /// Whether a chapter of the story begins here.
+    pub chapter: bool,
 }
 
 impl Mark {
@@ -91,14 +93,15 @@ impl Paint {
 }
 
 impl Line {
-    /// Prints the line for a terminal of `width` columns: wrapped, continued under the text, no blanks at the end.
+    /// Prints the line for a terminal of `width` columns: wrapped, and continued under the text.
     pub fn render(&self, width: usize, paint: Paint) -> String {
         let dim = Style::new().dimmed();
-        let at = self.at.map(|at| format!("{:+.1}s", at.as_secs_f64())).unwrap_or_default();
+        let at = format!("{:+.1}s", self.at.as_secs_f64());
+        let gap = if self.chapter { "\n" } else { "" };
         let sign = self.mark.sign().to_string();
         let label = format!("{:LABEL_WIDTH$}", self.label);
         let mut out = format!(
-            "{} {} {}",
+            "{gap}{} {} {}",
             paint.apply(dim, &format!("{at:>9}")),
             paint.apply(self.mark.style(), &sign),
             paint.apply(self.mark.style(), &label)
@@ -162,20 +165,20 @@ mod tests {
     use super::*;
 
     fn line(text: &str) -> Line {
-        Line { at: Some(Span::from_millis(12_340)), mark: Mark::Bad, label: "firing".to_owned(), text: text.to_owned() }
+        let (at, label) = (Span::from_millis(12_340), "firing".to_owned());
+        Line { at, mark: Mark::Bad, label, text: text.to_owned(), chapter: false }
     }
 
     #[test]
     fn columns_are_aligned_and_long_texts_continue_under_themselves() {
-        let rendered = line("one two three four five six seven eight").render(48, Paint::Plain);
-        assert_eq!(
-            rendered,
-            "   +12.3s ✗ firing      one two three four five\n                        six seven eight"
-        );
-        let late = Line { at: Some(Span::from_millis(-100)), ..line("x") };
-        assert_eq!(late.render(80, Paint::Plain), "    -0.1s ✗ firing      x");
-        let continued = Line { at: None, ..line("x") };
-        assert_eq!(continued.render(80, Paint::Plain), "          ✗ firing      x");
+        let rendered = line("one two three four five six seven eight").render(49, Paint::Plain);
+        let expected =
+            "   +12.3s ✗ firing       one two three four five\n                         six seven eight";
+        assert_eq!(rendered, expected);
+        let late = Line { at: Span::from_millis(-100), ..line("x") };
+        assert_eq!(late.render(80, Paint::Plain), "    -0.1s ✗ firing       x");
+        let chapter = Line { chapter: true, ..line("x") };
+        assert_eq!(chapter.render(80, Paint::Plain), "\n   +12.3s ✗ firing       x");
     }
 
     #[test]

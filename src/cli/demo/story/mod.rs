@@ -11,14 +11,14 @@ pub mod tests;
 
 use std::collections::BTreeMap;
 
-pub use line::{Line, Mark, Paint, TEXT_AT, printable};
+pub use line::{LABEL_WIDTH, Line, Mark, Paint, TEXT_AT, printable};
 pub use summary::{closing, summary};
 
 use super::app::Version;
 use super::arrival::Arrival;
 use super::follow::Record;
 use crate::engine::evaluation::Verdict;
-use crate::engine::model::{EffectId, IncidentId, RollbackId};
+use crate::engine::model::{EffectId, IncidentId, JournalId, RollbackId};
 use crate::engine::time::{Span, Timestamp};
 
 /// One thing that the story knows.
@@ -69,6 +69,7 @@ pub struct Waiting {
 /// Turns items into lines, in the order in which they come.
 pub struct Teller {
     started_wall_unix_ms: i64,
+    journal: Option<JournalId>,
     reasons: BTreeMap<IncidentId, String>,
     rollbacks: BTreeMap<RollbackId, Run>,
     steps: BTreeMap<EffectId, Step>,
@@ -97,6 +98,7 @@ impl Teller {
     pub fn new(started_wall_unix_ms: i64) -> Self {
         Self {
             started_wall_unix_ms,
+            journal: None,
             reasons: BTreeMap::new(),
             rollbacks: BTreeMap::new(),
             steps: BTreeMap::new(),
@@ -122,6 +124,14 @@ impl Teller {
     /// Returns the time since the story began.
     pub fn since_start(&self, wall_unix_ms: i64) -> Span {
         Span::from_millis(wall_unix_ms - self.started_wall_unix_ms)
+    }
+}
+
+/// Shortens a dedup key to what tells it from others: keys begin with their journal's long identity.
+fn shortened(key: &str, journal: Option<&JournalId>) -> String {
+    match journal.and_then(|journal| key.strip_prefix(journal.as_str())) {
+        Some(rest) => format!("…{rest}"),
+        None => key.to_owned(),
     }
 }
 

@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 use clap::builder::styling::{AnsiColor, Style};
 use comfy_table::{Attribute, Cell, ColumnConstraint, ContentArrangement, Table, Width, presets};
 
-use super::telling::{between, shortened};
-use super::{Deed, Item, Paint, printable, seconds};
+use super::telling::between;
+use super::{Deed, Item, Paint, printable, seconds, shortened};
+use crate::cli::demo::Sabotage;
 use crate::cli::demo::arrival::{Arrived, Mail, Page};
 use crate::cli::demo::load::Seen;
 use crate::engine::decision::{Happening, Outcome};
@@ -112,14 +113,20 @@ pub fn summary(items: &[Item], users: Option<Seen>, width: usize, paint: Paint) 
     format!("  {rule}\n{}\n  {rule}", body.join("\n"))
 }
 
-/// Returns the last line: whether the story came out as it should.
-pub fn closing(missing: &[String], paint: Paint) -> String {
+/// Returns the last line: whether the story came out as it should, and what its point is.
+pub fn closing(sabotage: Option<Sabotage>, missing: &[String], paint: Paint) -> String {
     if missing.is_empty() {
+        let point = match sabotage {
+            None => "rolled back, proven, and whoever is on call knows",
+            Some(Sabotage::Actuator) => "the rollback failed, and whoever is on call knows that too",
+            Some(Sabotage::Receiver) => "PagerDuty was down, and whoever is on call knows all the same",
+            Some(Sabotage::Verify) => "the actuator lied, the proof found out, whoever is on call knows",
+        };
         let good = AnsiColor::Green.on_default().bold();
-        return format!("  {}", paint.apply(good, "✓ The story came out as it should."));
+        return format!("  {} {point}", paint.apply(good, "✓ As it should be:"));
     }
     let bad = AnsiColor::Red.on_default().bold();
-    let head = paint.apply(bad, "✗ The story did not come out as it should:");
+    let head = paint.apply(bad, "✗ Not as it should be:");
     let lines: Vec<_> = missing.iter().map(|line| format!("    - {}", printable(line))).collect();
     format!("  {head}\n{}", lines.join("\n"))
 }
@@ -149,20 +156,31 @@ fn pagerduty(items: &[Item]) -> [String; 3] {
     for page in pages(items).filter(|page| page.accepted()) {
         keys.entry(&page.dedup_key).or_default().push(&page.action);
     }
+    let journal = items.iter().find_map(|item| match item {
+        Item::Event(record) => match &record.event.what {
+            Happening::JournalCreated { journal } => Some(journal),
+            _ => None,
+        },
+        _ => None,
+    });
     let accepted: usize = keys.values().map(Vec::len).sum();
     let refused = pages(items).count() - accepted;
-    let mut words: Vec<_> =
-        keys.iter().map(|(key, actions)| format!("{}: {}", shortened(key), actions.join(", "))).collect();
+    let mut words: Vec<_> = keys
+        .iter()
+        .map(|(key, actions)| format!("{}: {}", shortened(key, journal), actions.join(", ")))
+        .collect();
     if refused > 0 {
         words.push(format!("{refused} refused"));
     }
-    ["pagerduty".to_owned(), accepted.to_string(), format!("taken; {}", words.join("; "))]
+    words.insert(0, "taken".to_owned());
+    ["pagerduty".to_owned(), accepted.to_string(), words.join("; ")]
 }
 
 fn mail(items: &[Item]) -> [String; 3] {
     let mut readers: Vec<&str> = mails(items).flat_map(|mail| mail.to.iter().map(String::as_str)).collect();
     readers.sort_unstable();
     readers.dedup();
-    let words = if readers.is_empty() { "taken".to_owned() } else { format!("taken for {}", readers.join(", ")) };
+    let words =
+        if readers.is_empty() { "taken".to_owned() } else { format!("taken for {}", readers.join(", ")) };
     ["mail".to_owned(), mails(items).count().to_string(), words]
 }

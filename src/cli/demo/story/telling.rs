@@ -1,6 +1,6 @@
 //! What there is to say about each kind of event.
 
-use super::{Deed, Line, Mark, Run, Step, Teller, Waiting, seconds};
+use super::{Deed, Line, Mark, Run, Step, Teller, Waiting, seconds, shortened};
 use crate::cli::demo::arrival::{Arrival, Arrived, Page};
 use crate::cli::demo::follow::Record;
 use crate::engine::decision::{
@@ -12,6 +12,9 @@ use crate::engine::time::{Span, Timestamp};
 
 /// How many lines of a step's output are shown.
 const OUTPUT_LINES_MAX: usize = 3;
+
+/// The label of a filling window.
+const WINDOW: &str = "window";
 
 /// A mark, a label and a text: a line without its time.
 type Said = (Mark, String, String);
@@ -38,31 +41,33 @@ impl Teller {
                 say(Mark::News, "deployment", format!("version {version} goes out to the trading app"))
             }
         };
-        self.dated(wall_unix_ms, said)
+        self.dated(wall_unix_ms, said, matches!(deed, Deed::Deployed(_)))
     }
 
     pub(super) fn tell_arrival(&mut self, arrival: &Arrival) -> Vec<Line> {
         let said = match &arrival.what {
             Arrived::Page(page) => self.page(page),
-            Arrived::Mail(mail) => {
-                say(Mark::Arrived, "mail", format!("\"{}\" to {}", mail.subject, mail.to.join(", ")))
-            }
+            Arrived::Mail(mail) => say(Mark::Arrived, "mail", format!("\"{}\"", mail.subject)),
         };
-        self.dated(arrival.wall_unix_ms, said)
+        self.dated(arrival.wall_unix_ms, said, false)
     }
 
     fn page(&mut self, page: &Page) -> Vec<Said> {
-        let key = format!("key {}", shortened(&page.dedup_key));
+        let key = format!("key {}", shortened(&page.dedup_key, self.journal.as_ref()));
         if page.accepted() {
             let text = match (&page.summary, &page.severity) {
-                (Some(summary), Some(severity)) => format!("{} {severity}: \"{summary}\", {key}", page.action),
+                (Some(summary), Some(severity)) => {
+                    format!("{} {severity}, {key}: \"{summary}\"", page.action)
+                }
                 _ => format!("{}, {key}", page.action),
             };
             return say(Mark::Arrived, "pagerduty", text);
         }
         self.pages_refused += 1;
         match self.pages_refused {
-            1 => say(Mark::Bad, "pagerduty", format!("answers {} to a {}, {key}", page.answered, page.action)),
+            1 => {
+                say(Mark::Bad, "pagerduty", format!("answers {} to a {}, {key}", page.answered, page.action))
+            }
             // A broken receiver is asked again and again; the summary counts.
             _ => Vec::new(),
         }
@@ -93,16 +98,23 @@ impl Teller {
                 }
                 None => say(Mark::Quiet, "version", format!("{target} runs version {version}")),
             },
-            other => service(other),
+            other => self.service(other),
         };
-        self.dated(record.wall_unix_ms, said)
+        let chapter = matches!(
+            record.event.what,
+            Happening::TriggerFiring { .. }
+                | Happening::TriggerCleared { .. }
+                | Happening::VerificationStarted { .. }
+                | Happening::RollbackEnded { .. }
+        );
+        self.dated(record.wall_unix_ms, said, chapter)
     }
 
     fn incident(&mut self, record: &Record) -> Vec<Said> {
         match &record.event.what {
             Happening::TriggerPending { key, window, evidence } => {
                 self.waiting = Some(Waiting {
-                    label: "window",
+                    label: WINDOW,
                     text: format!("{} must stay broken for {window}", trigger(key)),
                     from_wall_unix_ms: record.wall_unix_ms,
                     until_wall_unix_ms: record.wall_unix_ms + window.as_millis(),
@@ -111,20 +123,20 @@ impl Teller {
                 say(Mark::Warning, "first breach", text)
             }
             Happening::TriggerFiring { key, since, evidence } => {
-                self.waiting = None;
+                self.stop_waiting_for(WINDOW);
                 let lasted = seconds(record.event.at.since(*since));
-                let text = format!("{} is broken for {lasted}{}", trigger(key), measured(evidence.as_ref()));
+                let text = format!("{} was broken for {lasted}{}", trigger(key), measured(evidence.as_ref()));
                 say(Mark::Bad, "window full", text)
             }
             Happening::TriggerCleared { key, evidence, removed } => {
-                self.waiting = None;
+                self.stop_waiting_for(WINDOW);
                 let why = if *removed { ": its rule is gone" } else { " is kept again" };
                 let text = format!("{}{why}{}", trigger(key), measured(evidence.as_ref()));
                 say(Mark::Good, "cleared", text)
             }
-            Happening::IncidentOpened { incident, cause, severity, reason, .. } => {
+            Happening::IncidentOpened { incident, cause, severity, target, reason, .. } => {
                 self.reasons.insert(*incident, reason.clone());
-                let text = format!("{incident}, {severity}{}: {reason}", what_else(cause));
+                let text = format!("{incident} at {target}, {severity}: {}", cause_words(cause, reason));
                 say(Mark::Bad, "incident", text)
             }
             Happening::IncidentResolved { incident, reason } => {
@@ -141,9 +153,11 @@ impl Teller {
             Happening::DeliveryReported { receiver, report, .. } => match report {
                 // The stand-in has told it already.
                 DeliveryReport::Accepted(_) => Vec::new(),
-                DeliveryReport::FirstFailure(why) => {
-                    say(Mark::Warning, "delivery", format!("{receiver} did not take it and is tried again: {why}"))
-                }
+                DeliveryReport::FirstFailure(why) => say(
+                    Mark::Warning,
+                    "delivery",
+                    format!("{receiver} did not take it and is tried again: {why}"),
+                ),
                 DeliveryReport::Dead(why) => {
                     say(Mark::Bad, "delivery", format!("{receiver} will never take it: {why}"))
                 }
@@ -159,11 +173,14 @@ impl Teller {
                 let run = Run { decided_at: at, steps: steps.len(), told: Vec::new(), last_step_ended: None };
                 self.rollbacks.insert(*rollback, run);
                 let reason = self.reasons.get(incident).cloned().unwrap_or_default();
-                let text = format!("roll {target} back with plan {plan}, {rollback} for {incident}: {reason}");
+                let text = format!("{rollback}: roll {target} back with plan {plan}, because {reason}");
                 say(Mark::Act, "decision", text)
             }
             Happening::RollbackNotBegun { target, plan, refusal, .. } => {
-                let text = format!("{target} is not rolled back with plan {plan}: {}", self.refusal(record, refusal));
+                let text = format!(
+                    "{target} is not rolled back with plan {plan}: {}",
+                    Self::refusal(record, refusal)
+                );
                 say(Mark::Warning, "decision", text)
             }
             Happening::StepIntended { order, index, .. } => {
@@ -214,7 +231,7 @@ impl Teller {
         let output = output[output.len().saturating_sub(OUTPUT_LINES_MAX)..].join(" / ");
         let output = if output.is_empty() { output } else { format!(": {output}") };
         match &ending.result {
-            StepResult::Succeeded => say(Mark::Good, &label, format!("{name}, {took}{output}")),
+            StepResult::Succeeded => say(Mark::Good, &label, format!("{name} in {took}{output}")),
             StepResult::Failed(why) => {
                 say(Mark::Bad, &label, format!("{name} failed after {took} with {why}{output}"))
             }
@@ -254,12 +271,22 @@ impl Teller {
 
     fn checks(&mut self, rollback: RollbackId, checks: &[CheckSeen]) -> Vec<Said> {
         let Some(run) = self.rollbacks.get_mut(&rollback) else { return Vec::new() };
-        let before = std::mem::replace(&mut run.told, checks.iter().map(|check| check.verdict.clone()).collect());
-        let changed = checks.iter().enumerate().filter(|(at, check)| before.get(*at) != Some(&check.verdict));
+        let before =
+            std::mem::replace(&mut run.told, checks.iter().map(|check| check.verdict.clone()).collect());
+        // That there is nothing yet is no news at first: the samples that count are still to come.
+        let nothing = Verdict::NoData;
+        let changed = checks
+            .iter()
+            .enumerate()
+            .filter(|(at, check)| before.get(*at).unwrap_or(&nothing) != &check.verdict);
         changed.map(|(_, check)| check_seen(check)).collect()
     }
 
-    fn refusal(&self, record: &Record, refusal: &Refusal) -> String {
+    fn stop_waiting_for(&mut self, label: &str) {
+        self.waiting = self.waiting.take().filter(|waiting| waiting.label != label);
+    }
+
+    fn refusal(record: &Record, refusal: &Refusal) -> String {
         match refusal {
             Refusal::Shadow => "it is in shadow mode and would have been".to_owned(),
             Refusal::Joined(run) => format!("{run} is under way"),
@@ -273,30 +300,36 @@ impl Teller {
         }
     }
 
-    fn dated(&self, wall_unix_ms: i64, said: Vec<Said>) -> Vec<Line> {
-        let at = Some(self.since_start(wall_unix_ms));
-        said.into_iter().map(|(mark, label, text)| Line { at, mark, label, text }).collect()
+    /// Dates what is said; a new chapter of the story is set off from what came before.
+    fn dated(&self, wall_unix_ms: i64, said: Vec<Said>, chapter: bool) -> Vec<Line> {
+        let at = self.since_start(wall_unix_ms);
+        let line =
+            |(number, (mark, label, text))| Line { at, mark, label, text, chapter: chapter && number == 0 };
+        said.into_iter().enumerate().map(line).collect()
     }
-}
 
-/// What happens to the daemon itself.
-fn service(what: &Happening) -> Vec<Said> {
-    match what {
-        Happening::SetupLoaded { degraded: Some(why), .. } => {
-            say(Mark::Bad, "rules", format!("the last good ones run: {why}"))
+    /// What happens to the daemon itself.
+    fn service(&mut self, what: &Happening) -> Vec<Said> {
+        match what {
+            Happening::SetupLoaded { degraded: Some(why), .. } => {
+                say(Mark::Bad, "rules", format!("the last good ones run: {why}"))
+            }
+            Happening::SetupLoaded { fingerprint, .. } => {
+                let print: String = fingerprint.chars().take(12).collect();
+                say(Mark::Quiet, "rules", format!("loaded, fingerprint {print}"))
+            }
+            Happening::SetupRefused { problem } => say(Mark::Bad, "rules", format!("refused: {problem}")),
+            Happening::JournalCreated { journal } => {
+                self.journal = Some(journal.clone());
+                say(Mark::Quiet, "journal", format!("{} is new", journal.short()))
+            }
+            Happening::JournalLost { reason } => {
+                say(Mark::Bad, "journal", format!("cannot be written: {reason}"))
+            }
+            Happening::JournalRestored => say(Mark::Good, "journal", "can be written again"),
+            Happening::Stopping => say(Mark::Quiet, "daemon", "goes down"),
+            _ => Vec::new(),
         }
-        Happening::SetupLoaded { fingerprint, .. } => {
-            let print: String = fingerprint.chars().take(12).collect();
-            say(Mark::Quiet, "rules", format!("loaded, fingerprint {print}"))
-        }
-        Happening::SetupRefused { problem } => say(Mark::Bad, "rules", format!("refused: {problem}")),
-        Happening::JournalCreated { journal } => {
-            say(Mark::Quiet, "journal", format!("{} is new", journal.short()))
-        }
-        Happening::JournalLost { reason } => say(Mark::Bad, "journal", format!("cannot be written: {reason}")),
-        Happening::JournalRestored => say(Mark::Good, "journal", "can be written again"),
-        Happening::Stopping => say(Mark::Quiet, "daemon", "goes down"),
-        _ => Vec::new(),
     }
 }
 
@@ -329,29 +362,18 @@ fn trigger(key: &TriggerKey) -> String {
 }
 
 fn measured(evidence: Option<&Evidence>) -> String {
-    evidence.map(|evidence| format!(": measured {}, rule {}", evidence.shown, evidence.condition)).unwrap_or_default()
+    evidence
+        .map(|evidence| format!(": measured {}, rule {}", evidence.shown, evidence.condition))
+        .unwrap_or_default()
 }
 
-/// Names what opened an incident where it is not the trigger that everybody waits for.
-fn what_else(cause: &Cause) -> String {
+/// Says what opened an incident. A fired trigger has just been told with its measurement.
+fn cause_words(cause: &Cause, reason: &str) -> String {
     match cause {
-        Cause::Trigger(_) => String::new(),
-        Cause::Blind(key) => format!(", {} cannot be judged", trigger(key)),
-        Cause::Silent(source) => format!(", source {source} is silent"),
-        Cause::DeadReceiver(receiver) => format!(", receiver {receiver} is dead"),
-        Cause::Journal => ", the journal".to_owned(),
-        Cause::Setup => ", the files".to_owned(),
+        Cause::Trigger(key) => trigger(key),
+        Cause::Blind(key) => format!("{} cannot be judged: {reason}", trigger(key)),
+        Cause::Silent(_) | Cause::DeadReceiver(_) | Cause::Journal | Cause::Setup => reason.to_owned(),
     }
-}
-
-/// Shortens a key to its two ends: the journal's identity makes it long, its end tells keys apart.
-pub(super) fn shortened(key: &str) -> String {
-    let chars: Vec<char> = key.chars().collect();
-    if chars.len() <= 24 {
-        return key.to_owned();
-    }
-    let (head, tail) = (&chars[..8], &chars[chars.len() - 12..]);
-    format!("{}…{}", head.iter().collect::<String>(), tail.iter().collect::<String>())
 }
 
 /// Returns the time between two instants of the wall clock.
