@@ -5,7 +5,13 @@
 //!
 //! - [`engine`]: the pure core. No clock, no IO, no randomness: `decide` says what happens and why, `apply` is the only
 //!   way in which state changes.
-
-pub mod engine;
+//! - [`sources`]: where samples come from; each answers whole, or fails with a reason.
+//! - [`effects`]: what the engine asks for: rollback steps, receivers, and the outbox that retries deliveries.
+//! - [`cli`]: the commands, which sit on top of everything else.
+//! - [`secret`]: text that must never be printed.
 
 pub mod cli;
+pub mod effects;
+pub mod engine;
+pub mod secret;
+pub mod sources;

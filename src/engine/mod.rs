@@ -2,6 +2,13 @@
 //!
 //! Nothing in here reads a clock, opens a file, waits, draws a random number, logs, or iterates over a map whose order
 //! differs between runs. Imports run one way: `time, model <- series <- promql <- rules <- evaluation <- decision`.
+//!
+//! A driver calls [`Engine`] like this, and every driver calls it the same way:
+//!
+//! ```text
+//! observation -> observe -> Input::Judged --+
+//! outcome, command, deadline -> Input ------+-> decide -> commit -> apply -> effects
+//! ```
 
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 
@@ -13,3 +20,153 @@ pub mod report;
 pub mod rules;
 pub mod series;
 pub mod time;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use decision::{Decision, Event, IllegalTransition, Input, Phase, Setup, State};
+use evaluation::{Check, CheckKey, Measurements, SavedWindow, SourceLook, TriggerLook, Watch};
+use model::{RollbackId, SourceName};
+use rules::Condition;
+use series::Observation;
+use time::Timestamp;
+
+/// Both halves of the core over one set of files: measurements, which are rebuilt, and state, which is its events.
+#[derive(Clone, Debug)]
+pub struct Engine {
+    setup: Arc<Setup>,
+    state: State,
+    measurements: Measurements,
+}
+
+/// What is watched and what is waited on, for people.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Status {
+    /// Engine time.
+    pub now: Timestamp,
+    /// Every source.
+    pub sources: Vec<SourceLook>,
+    /// Every trigger.
+    pub triggers: Vec<TriggerLook>,
+    /// How many series are remembered.
+    pub series: usize,
+    /// How many samples are remembered.
+    pub samples: usize,
+    /// Everything that decisions remember.
+    pub state: State,
+}
+
+impl Engine {
+    /// Joins a set of files with what is remembered of earlier decisions.
+    pub fn new(setup: Arc<Setup>, state: State, now: Timestamp) -> Self {
+        let measurements = Measurements::new(&watch(&setup, &state), now);
+        let mut engine = Self { setup, state, measurements };
+        engine.rewatch(now);
+        engine
+    }
+
+    /// Takes another set of files into force; windows of unchanged rules and everything decided stay.
+    pub fn replace_setup(&mut self, setup: Arc<Setup>, now: Timestamp) {
+        self.setup = setup;
+        self.rewatch(now);
+    }
+
+    /// Takes up what was measured before a restart.
+    pub fn restore(&mut self, windows: Vec<SavedWindow>, observations: &[Observation]) {
+        self.measurements.restore(windows, observations, &watch(&self.setup, &self.state));
+    }
+
+    /// Takes in what a source said; what it means goes to [`Engine::decide`].
+    pub fn observe(&mut self, observation: &Observation) -> Input {
+        Input::Judged(self.measurements.observe(observation, &watch(&self.setup, &self.state)))
+    }
+
+    /// Looks for sources that have gone silent; what it means goes to [`Engine::decide`].
+    pub fn look(&self, now: Timestamp) -> Input {
+        Input::Judged(self.measurements.look(&watch(&self.setup, &self.state), now))
+    }
+
+    /// Decides what follows from `input`; changes nothing.
+    pub fn decide(&self, now: Timestamp, input: &Input) -> Decision {
+        let mut decision = decision::decide(&self.state, &self.setup, now, input);
+        let silent_at = self.measurements.silent_at(&self.setup.sources, now);
+        decision.wake_at = [decision.wake_at, silent_at].into_iter().flatten().min();
+        decision
+    }
+
+    /// Applies what has been decided and is durable.
+    ///
+    /// # Errors
+    /// The first event that does not fit; events before it are applied.
+    pub fn apply(&mut self, events: &[Event]) -> Result<(), IllegalTransition> {
+        events.iter().try_for_each(|event| decision::apply(&mut self.state, event))
+    }
+
+    /// Returns the files in force.
+    pub fn setup(&self) -> &Arc<Setup> {
+        &self.setup
+    }
+
+    /// Returns what decisions remember.
+    pub fn state(&self) -> &State {
+        &self.state
+    }
+
+    /// Returns the windows to be saved.
+    pub fn saved_windows(&self) -> Vec<SavedWindow> {
+        self.measurements.saved_windows()
+    }
+
+    /// Returns what is watched and what is waited on.
+    pub fn status(&self, now: Timestamp) -> Status {
+        let (series, samples) = self.measurements.size();
+        let watch = watch(&self.setup, &self.state);
+        Status {
+            now,
+            sources: self.measurements.sources(),
+            triggers: self.measurements.triggers(&watch),
+            series,
+            samples,
+            state: self.state.clone(),
+        }
+    }
+
+    fn rewatch(&mut self, now: Timestamp) {
+        let verified: Vec<(&Condition, &BTreeMap<SourceName, SourceName>)> = {
+            let plans = self.setup.plans.values().filter_map(|plan| plan.verify.as_ref());
+            plans
+                .flat_map(|verify| verify.conditions.iter().map(|condition| (condition, &verify.on)))
+                .collect()
+        };
+        self.measurements.rewatch(&watch(&self.setup, &self.state), &verified, now);
+    }
+}
+
+/// Joins rules and state to what an observation is judged against.
+fn watch<'a>(setup: &'a Setup, state: &State) -> Watch<'a> {
+    let detect =
+        setup.targets.iter().filter_map(|(name, target)| target.detect.as_ref().map(|detect| (name, detect)));
+    Watch {
+        rules: &setup.rules,
+        paces: &setup.sources,
+        versions: detect.collect(),
+        checks: state.rollbacks.iter().flat_map(|(id, rollback)| checks(setup, *id, rollback)).collect(),
+        wall_offset: state.wall_offset,
+    }
+}
+
+fn checks<'a>(setup: &'a Setup, id: RollbackId, rollback: &decision::Rollback) -> Vec<Check<'a>> {
+    let Phase::Verifying { not_before, .. } = rollback.phase else { return Vec::new() };
+    let Some(verify) = setup.plans.get(&rollback.plan).and_then(|plan| plan.verify.as_ref()) else {
+        return Vec::new();
+    };
+    let check = |(condition, text)| Check {
+        key: CheckKey { rollback: id, condition },
+        condition: text,
+        not_before,
+        read_instead: &verify.on,
+    };
+    verify.conditions.iter().enumerate().map(check).collect()
+}

@@ -340,18 +340,15 @@ impl Draft<'_> {
     /// Says in words why a rollback is not begun.
     pub(super) fn explain(&self, refusal: &Refusal) -> String {
         match refusal {
-            Refusal::Shadow => "the target is in shadow mode; it would have been rolled back now".to_owned(),
             Refusal::Joined(rollback) => match self.state().rollbacks.get(rollback).map(|run| &run.phase) {
                 Some(Phase::InDoubt { .. }) => format!("{rollback} is in doubt and holds the target"),
                 _ => format!("{rollback} is under way already"),
             },
-            Refusal::AlreadyRun(rollback) => format!("it was run for this incident before, as {rollback}"),
+            // A person wants to hear how long, not until which instant of engine time.
             Refusal::Cooldown { until } => {
                 format!("the target cools down for another {}", until.since(self.now))
             }
-            Refusal::AtMost { count, per } => format!("{count} rollbacks in {per} are the target's limit"),
-            Refusal::Journal(why) => format!("the journal cannot be written: {why}"),
-            Refusal::Stopping => "the daemon is going down".to_owned(),
+            other => other.to_string(),
         }
     }
 

@@ -4,6 +4,7 @@
 //! executor of an effect has no choices left, and every "no" has a named reason.
 
 mod arbitration;
+mod describe;
 mod draft;
 pub mod effect;
 pub mod event;

@@ -47,19 +47,15 @@ impl Draft<'_> {
         let state = self.state();
         let incident = state.incidents.get(&id)?;
         let target = state.targets.get(&incident.target);
-        let (cause, labels) = match &incident.cause {
-            Cause::Trigger(key) => (key.trigger.to_string(), key.labels.clone()),
-            Cause::Blind(key) => (format!("{} cannot be judged", key.trigger), key.labels.clone()),
-            Cause::Silent(source) => (format!("source {source} is silent"), Labels::empty()),
-            Cause::DeadReceiver(receiver) => (format!("receiver {receiver} is dead"), Labels::empty()),
-            Cause::Journal => ("the journal cannot be written".to_owned(), Labels::empty()),
-            Cause::Setup => ("the files on disk are bad".to_owned(), Labels::empty()),
+        let labels = match &incident.cause {
+            Cause::Trigger(key) | Cause::Blind(key) => key.labels.clone(),
+            _ => Labels::empty(),
         };
         Some(IncidentFacts {
             incident: id,
             journal: state.journal.clone().unwrap_or_else(|| JournalId::new("no-journal")),
             target: incident.target.clone(),
-            cause,
+            cause: incident.cause.to_string(),
             labels,
             severity: incident.severity,
             reason: incident.reason.clone(),
@@ -92,13 +88,7 @@ impl Draft<'_> {
                 (format!("{}: rolled back by `{}` in {took}, verified", rollback.target, rollback.plan), true)
             }
             Phase::Ended { outcome, reason, .. } => {
-                let word = match outcome {
-                    Outcome::Succeeded | Outcome::Partial => "is PARTIAL",
-                    Outcome::Failed => "FAILED",
-                    Outcome::TimedOut => "TIMED OUT",
-                    Outcome::Refused => "was REFUSED",
-                };
-                (format!("{}: rollback `{}` {word}: {reason}", rollback.target, rollback.plan), false)
+                (format!("{}: rollback `{}` {outcome}: {reason}", rollback.target, rollback.plan), false)
             }
             Phase::InDoubt { why, .. } => {
                 (format!("{}: rollback `{}` is IN DOUBT: {why}", rollback.target, rollback.plan), false)

@@ -1,5 +1,16 @@
 //! What is remembered: the recent samples of every series that a rule can select.
+//!
+//! [`Store`] takes [`Observation`]s in and answers reads by [`Selector`]. It knows what PromQL's staleness rests on: a
+//! series that a source no longer shows, and every series of a source that failed, ends with a marker at once.
 
+pub mod matcher;
 pub mod observation;
+pub mod pattern;
+pub mod points;
+pub mod store;
 
+pub use matcher::{MatchOp, Matcher, Selector, Sources};
 pub use observation::{FailureKind, Observation, SourceFailure};
+pub use pattern::{InvalidPattern, Pattern};
+pub use points::Point;
+pub use store::{Ingested, Interest, Limits, Series, SeriesId, Store, TooManySeries};

@@ -1,0 +1,202 @@
+//! Events in words, one line each: for logs, timelines and `incident show`.
+//!
+//! Text from outside is escaped here, so that a label or a reply can never begin a line of its own (E11).
+
+use std::fmt;
+
+use super::effect::{DeliveryReport, MessageKind, StepHandle, StepResult};
+use super::event::{Cause, CheckSeen, Happening, Outcome, Refusal};
+use crate::engine::evaluation::{Evidence, Verdict};
+
+/// Text from outside, on one line: control characters as escapes.
+struct OneLine<'a>(&'a str);
+
+impl fmt::Display for OneLine<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.chars().try_for_each(|letter| {
+            if letter.is_control() || matches!(letter, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}') {
+                write!(f, "{}", letter.escape_default())
+            } else {
+                write!(f, "{letter}")
+            }
+        })
+    }
+}
+
+/// `: error_rate > 2%, measured 12.3%`, or nothing.
+struct Measured<'a>(Option<&'a Evidence>);
+
+impl fmt::Display for Measured<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.map_or(Ok(()), |evidence| write!(f, ": {}, measured {}", evidence.condition, evidence.shown))
+    }
+}
+
+impl fmt::Display for Happening {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::JournalCreated { journal } => write!(f, "journal {} begins", journal.as_str()),
+            Self::Restarted(restart) => write!(f, "daemon starts, {} after the last record", restart.gap),
+            Self::Stopping => f.write_str("daemon goes down in order"),
+            Self::SetupLoaded { fingerprint, degraded: None } => {
+                write!(f, "files in force: {}", fingerprint.get(..12).unwrap_or(fingerprint))
+            }
+            Self::SetupLoaded { degraded: Some(why), .. } => {
+                write!(f, "last good files in force, those on disk are bad: {}", OneLine(why))
+            }
+            Self::SetupRefused { problem } => {
+                write!(f, "files refused, the old ones stay: {}", OneLine(problem))
+            }
+            Self::WallClockMoved { offset } => write!(f, "wall clock is {offset} from engine time"),
+            Self::JournalLost { reason } => write!(f, "JOURNAL CANNOT BE WRITTEN: {}", OneLine(reason)),
+            Self::JournalRestored => f.write_str("journal can be written again"),
+            Self::VersionSeen { target, version, previous } => {
+                write!(f, "{target} runs version {}", OneLine(version))?;
+                previous.as_ref().map_or(Ok(()), |previous| write!(f, " (before: {})", OneLine(previous)))
+            }
+            Self::TriggerPending { key, window, evidence } => {
+                write!(f, "{} is pending for {window}{}", key.trigger, Measured(evidence.as_ref()))
+            }
+            Self::TriggerFiring { key, evidence, .. } => {
+                write!(f, "{} FIRES{}", key.trigger, Measured(evidence.as_ref()))
+            }
+            Self::TriggerCleared { key, removed: true, .. } => {
+                write!(f, "{} is gone: its rule was removed", key.trigger)
+            }
+            Self::TriggerCleared { key, evidence, .. } => {
+                write!(f, "{} is quiet again{}", key.trigger, Measured(evidence.as_ref()))
+            }
+            Self::IncidentOpened { incident, target, severity, reason, .. } => {
+                write!(f, "incident {incident} opens, {severity}, {target}: {}", OneLine(reason))
+            }
+            Self::IncidentResolved { incident, reason } => {
+                write!(f, "incident {incident} is resolved: {}", OneLine(reason))
+            }
+            Self::RollbackDecided { rollback, incident, target, plan, steps, .. } => {
+                write!(f, "rollback {rollback} of {target} by `{plan}` for {incident}: {} steps", steps.len())
+            }
+            Self::RollbackNotBegun { incident, target, plan, refusal } => {
+                write!(f, "no rollback of {target} by `{plan}` for {incident}: {refusal}")
+            }
+            Self::PageDecided { message, deliveries, .. } => {
+                let word = match message.kind {
+                    MessageKind::Trigger => "page",
+                    MessageKind::Resolve => "all-clear",
+                };
+                let to: Vec<_> = deliveries.iter().map(|(_, receiver)| receiver.as_str()).collect();
+                write!(f, "{word} to {}: {}", to.join(", "), OneLine(&message.summary))
+            }
+            Self::DeliveryReported { receiver, report, .. } => match report {
+                DeliveryReport::FirstFailure(why) => {
+                    write!(f, "{receiver} did not take a message, trying on: {}", OneLine(why))
+                }
+                DeliveryReport::Accepted(receipt) => {
+                    write!(f, "{receiver} took a message: {}", OneLine(receipt))
+                }
+                DeliveryReport::Dead(why) => {
+                    write!(f, "{receiver} REFUSES a message for good: {}", OneLine(why))
+                }
+            },
+            step => describe_step(step, f),
+        }
+    }
+}
+
+fn describe_step(what: &Happening, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    match what {
+        Happening::StepIntended { order, index, .. } => {
+            write!(
+                f,
+                "{} step {} `{}` is intended, {} allowed",
+                order.rollback,
+                index + 1,
+                order.step,
+                order.timeout
+            )
+        }
+        Happening::StepStarted { rollback, effect, handle } => match handle {
+            StepHandle::Process { pid, .. } => write!(f, "{rollback} {effect} starts as process {pid}"),
+            StepHandle::Request => write!(f, "{rollback} {effect} starts as a request"),
+        },
+        Happening::StepEnded { rollback, effect, ending } => {
+            write!(f, "{rollback} {effect} {} after {}", ending.result, ending.took)
+        }
+        Happening::StepInDoubt { rollback, effect, why } => {
+            write!(f, "{rollback} {effect} is IN DOUBT: {}", OneLine(why))
+        }
+        Happening::StepSettled { rollback, effect, done, by } => {
+            let word = if *done { "done" } else { "not done" };
+            write!(f, "{rollback} {effect} is settled as {word} by {}", OneLine(by))
+        }
+        Happening::VerificationStarted { rollback, .. } => write!(f, "{rollback} verification begins"),
+        Happening::VerificationSaw { rollback, checks } => {
+            let told: Vec<_> = checks.iter().map(CheckSeen::to_string).collect();
+            write!(f, "{rollback} verification sees {}", told.join("; "))
+        }
+        Happening::RollbackEnded { rollback, outcome, reason } => {
+            write!(f, "{rollback} {outcome}: {}", OneLine(reason))
+        }
+        _ => Ok(()),
+    }
+}
+
+impl fmt::Display for StepResult {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Succeeded => f.write_str("is done"),
+            Self::Failed(why) => write!(f, "FAILED ({})", OneLine(why)),
+            Self::TimedOut => f.write_str("was ENDED at its limit"),
+        }
+    }
+}
+
+impl fmt::Display for CheckSeen {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let shown = self.evidence.as_ref().map_or("nothing yet", |evidence| evidence.shown.as_str());
+        match &self.verdict {
+            Verdict::Holds => write!(f, "{} met ({shown})", self.condition),
+            Verdict::Breached => write!(f, "{} not met ({shown})", self.condition),
+            Verdict::NoData => write!(f, "{}: no fresh data", self.condition),
+            Verdict::Unknown(why) => write!(f, "{}: {}", self.condition, OneLine(&why.to_string())),
+        }
+    }
+}
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Succeeded => "succeeded",
+            Self::Partial => "is PARTIAL",
+            Self::Failed => "FAILED",
+            Self::TimedOut => "TIMED OUT",
+            Self::Refused => "was REFUSED",
+        })
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Shadow => f.write_str("the target is in shadow mode; it would have been rolled back now"),
+            Self::Joined(rollback) => write!(f, "{rollback} holds the target already"),
+            Self::AlreadyRun(rollback) => write!(f, "it was run for this incident before, as {rollback}"),
+            Self::Cooldown { until } => write!(f, "the target cools down until {until}"),
+            Self::AtMost { count, per } => write!(f, "{count} rollbacks in {per} are the target's limit"),
+            Self::Journal(why) => write!(f, "the journal cannot be written: {}", OneLine(why)),
+            Self::Stopping => f.write_str("the daemon is going down"),
+        }
+    }
+}
+
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Trigger(key) => write!(f, "{}", key.trigger),
+            Self::Blind(key) => write!(f, "{} cannot be judged", key.trigger),
+            Self::Silent(source) => write!(f, "source {source} is silent"),
+            Self::DeadReceiver(receiver) => write!(f, "receiver {receiver} is dead"),
+            Self::Journal => f.write_str("the journal cannot be written"),
+            Self::Setup => f.write_str("the files on disk are bad"),
+        }
+    }
+}

@@ -1,0 +1,436 @@
+//! The measurement half: what is remembered of samples and windows, and how an observation becomes verdicts.
+//!
+//! None of this is event-sourced. It is rebuilt after a restart from recorded observations and saved windows; what is
+//! lost on the way is a gap, and a gap proves nothing (E6).
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+
+use super::shown::shown;
+use super::verdict::{
+    CheckVerdict, Evidence, Judged, Judgement, Silence, TriggerKey, UnknownReason, Verdict, WindowFill,
+};
+use super::watch::{Check, DetectVersion, SourcePace, Watch};
+use super::window::{Mark, Window};
+use crate::engine::model::{Labels, METRIC_NAME, SourceName, TargetName, is_stale_marker};
+use crate::engine::promql::{EvalContext, Value};
+use crate::engine::rules::{Condition, Trigger};
+use crate::engine::series::{
+    FailureKind, Interest, Limits, MatchOp, Matcher, Observation, Selector, SourceFailure, Sources, Store,
+};
+use crate::engine::time::{Span, Timestamp};
+
+/// How long samples are kept at least: Prometheus' lookback, so that `status` can show the last value of anything.
+const MIN_RETENTION: Span = Span::from_secs(5 * 60);
+
+/// How many series one source may have.
+const SERIES_PER_SOURCE: usize = 200_000;
+
+/// A window older than this says nothing about now; beyond it, windows are dropped at a restart.
+pub const MAX_RESTORE_GAP: Span = Span::from_secs(3600);
+
+/// What is remembered of samples and windows.
+#[derive(Clone, Debug)]
+pub struct Measurements {
+    store: Store,
+    windows: BTreeMap<TriggerKey, Watched>,
+    heard: BTreeMap<SourceName, Hearing>,
+}
+
+/// One trigger's window over one label set, as it is saved.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SavedWindow {
+    /// Whose.
+    pub key: TriggerKey,
+    /// The hash of the rule that filled it; another rule's window is not taken up.
+    pub fingerprint: String,
+    /// The window.
+    pub window: Window,
+}
+
+#[derive(Clone, Debug)]
+struct Watched {
+    fingerprint: String,
+    window: Window,
+    blind_since: Option<Timestamp>,
+    last: Option<(Verdict, Option<Evidence>, WindowFill)>,
+}
+
+/// What is known of a source since this start.
+#[derive(Clone, Debug)]
+struct Hearing {
+    asked_since: Timestamp,
+    last_good: Option<Timestamp>,
+    last: Option<Result<(), SourceFailure>>,
+}
+
+/// What a trigger looks like now, for `status`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TriggerLook {
+    /// Whose.
+    pub key: TriggerKey,
+    /// The last verdict; `None` before the first.
+    pub verdict: Option<Verdict>,
+    /// What it rests on.
+    pub evidence: Option<Evidence>,
+    /// How full its window is.
+    pub window: WindowFill,
+}
+
+/// What a source looks like now, for `status`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SourceLook {
+    /// Which.
+    pub source: SourceName,
+    /// Its last good answer.
+    pub last_good: Option<Timestamp>,
+    /// Its last failure, while its last answer was one.
+    pub failure: Option<SourceFailure>,
+    /// Whether it has been asked and heard at all.
+    pub heard: bool,
+}
+
+impl Measurements {
+    /// Makes an empty memory; every source counts as asked from `now` on.
+    pub fn new(watch: &Watch<'_>, now: Timestamp) -> Self {
+        let limits = Limits { retention: MIN_RETENTION, series_per_source: SERIES_PER_SOURCE };
+        let mut new = Self { store: Store::new(limits), windows: BTreeMap::new(), heard: BTreeMap::new() };
+        new.rewatch(watch, &[], now);
+        new
+    }
+
+    /// Takes other rules and sources into force. Windows of unchanged rules stay as they are.
+    ///
+    /// `read_instead` lists what verifications read in place of other sources; those series are kept as well.
+    pub fn rewatch(
+        &mut self,
+        watch: &Watch<'_>,
+        read_instead: &[(&Condition, &BTreeMap<SourceName, SourceName>)],
+        now: Timestamp,
+    ) {
+        let mut selectors: BTreeSet<Selector> = BTreeSet::new();
+        let mut retention = MIN_RETENTION;
+        let plain = watch.rules.triggers.values().map(|trigger| &trigger.when);
+        for condition in plain.chain(read_instead.iter().map(|(condition, _)| *condition)) {
+            selectors.extend(condition.indicator.query.selectors().cloned());
+            retention = retention.max(condition.indicator.query.reach());
+        }
+        for (condition, moved) in read_instead {
+            let elsewhere = Sources::Only(moved.values().cloned().collect());
+            let query = &condition.indicator.query;
+            selectors.extend(query.selectors().map(|selector| selector.over(elsewhere.clone())));
+        }
+        selectors.extend(watch.versions.iter().filter_map(|(_, detect)| version_selector(detect)));
+        self.store.set_limits(Limits { retention, series_per_source: SERIES_PER_SOURCE });
+        self.store.set_interest(Interest::Selectors(selectors.into_iter().collect()));
+
+        let gone: Vec<_> =
+            self.heard.keys().filter(|name| !watch.paces.contains_key(*name)).cloned().collect();
+        for source in gone {
+            self.heard.remove(&source);
+            self.store.remove_source(&source);
+        }
+        for source in watch.paces.keys() {
+            let new = || Hearing { asked_since: now, last_good: None, last: None };
+            self.heard.entry(source.clone()).or_insert_with(new);
+        }
+        self.windows.retain(|key, watched| {
+            let rule = watch.rules.triggers.get(&(key.target.clone(), key.trigger.clone()));
+            rule.is_some_and(|rule| rule.fingerprint == watched.fingerprint)
+        });
+    }
+
+    /// Takes up what was saved before a restart: windows, and the observations that they were judged on.
+    ///
+    /// Sources stay unheard: nothing is judged before they have answered anew.
+    pub fn restore(&mut self, windows: Vec<SavedWindow>, observations: &[Observation], watch: &Watch<'_>) {
+        for observation in observations {
+            // What went in before the restart goes in again; the bound on series held then, too.
+            if let Err(too_many) = self.store.ingest(observation) {
+                let failed = Self::failed_by(observation, too_many.to_string());
+                self.ingest_failure(&failed);
+            }
+        }
+        for saved in windows {
+            let rule = watch.rules.triggers.get(&(saved.key.target.clone(), saved.key.trigger.clone()));
+            if rule.is_some_and(|rule| rule.fingerprint == saved.fingerprint) {
+                let watched = Watched {
+                    fingerprint: saved.fingerprint,
+                    window: saved.window,
+                    blind_since: None,
+                    last: None,
+                };
+                self.windows.insert(saved.key, watched);
+            }
+        }
+    }
+
+    /// Returns every window that is not empty, to be saved.
+    pub fn saved_windows(&self) -> Vec<SavedWindow> {
+        let filled = self.windows.iter().filter(|(_, watched)| watched.window != Window::default());
+        filled
+            .map(|(key, watched)| SavedWindow {
+                key: key.clone(),
+                fingerprint: watched.fingerprint.clone(),
+                window: watched.window.clone(),
+            })
+            .collect()
+    }
+
+    /// Takes in one observation and judges whatever needs its source.
+    pub fn observe(&mut self, observation: &Observation, watch: &Watch<'_>) -> Judged {
+        let now = observation.at;
+        let source = &observation.source;
+        if !self.heard.contains_key(source) {
+            return Judged::default();
+        }
+        let mut answer = observation.answer.as_ref().map(|_| ()).map_err(Clone::clone);
+        if let Err(too_many) = self.store.ingest(observation) {
+            let failed = Self::failed_by(observation, too_many.to_string());
+            answer = failed.answer.as_ref().map(|_| ()).map_err(Clone::clone);
+            self.ingest_failure(&failed);
+        }
+        if let Some(hearing) = self.heard.get_mut(source) {
+            if answer.is_ok() {
+                hearing.last_good = Some(now);
+            }
+            hearing.last = Some(answer);
+        }
+        let rules = watch.rules.triggers.values();
+        let judgements = rules
+            .filter(|rule| rule.sources.contains(source))
+            .filter_map(|rule| self.judge(rule, watch, now))
+            .collect();
+        let checks = watch.checks.iter().filter_map(|check| self.check(check, source, watch, now)).collect();
+        let mut judged = self.look(watch, now);
+        judged.judgements = judgements;
+        judged.checks = checks;
+        judged.versions =
+            watch.versions.iter().filter_map(|(target, detect)| self.version(target, detect)).collect();
+        judged
+    }
+
+    /// Returns which sources are silent now and which answer.
+    pub fn look(&self, watch: &Watch<'_>, now: Timestamp) -> Judged {
+        let mut judged = Judged::default();
+        for (source, hearing) in &self.heard {
+            if matches!(hearing.last, Some(Ok(()))) {
+                judged.answering.push(source.clone());
+            }
+            let since = hearing.last_good.unwrap_or(hearing.asked_since);
+            let Some(pace) = watch.paces.get(source) else { continue };
+            if now.since(since) >= pace.silent_after {
+                let failure = hearing.last.clone().and_then(Result::err);
+                judged.silent.push(Silence { source: source.clone(), since, failure });
+            }
+        }
+        // A source whose last answer was good but lies too far back is silent, not answering.
+        judged.answering.retain(|source| judged.silent.iter().all(|silence| silence.source != *source));
+        judged
+    }
+
+    /// Returns when the next source becomes silent if nothing is heard of it.
+    pub fn silent_at(&self, paces: &BTreeMap<SourceName, SourcePace>, now: Timestamp) -> Option<Timestamp> {
+        let due = self.heard.iter().filter_map(|(source, hearing)| {
+            let since = hearing.last_good.unwrap_or(hearing.asked_since);
+            paces.get(source).map(|pace| since + pace.silent_after)
+        });
+        due.filter(|at| *at > now).min()
+    }
+
+    /// Returns what every trigger looks like.
+    pub fn triggers(&self, watch: &Watch<'_>) -> Vec<TriggerLook> {
+        let look = |rule: &std::sync::Arc<Trigger>| {
+            let key = key_of(rule);
+            let last = self.windows.get(&key).and_then(|watched| watched.last.clone());
+            let (verdict, evidence, window) = match last {
+                Some((verdict, evidence, window)) => (Some(verdict), evidence, window),
+                None => (None, None, WindowFill { of: rule.window.of, ..WindowFill::default() }),
+            };
+            TriggerLook { key, verdict, evidence, window }
+        };
+        watch.rules.triggers.values().map(look).collect()
+    }
+
+    /// Returns what every source looks like.
+    pub fn sources(&self) -> Vec<SourceLook> {
+        let look = |(source, hearing): (&SourceName, &Hearing)| SourceLook {
+            source: source.clone(),
+            last_good: hearing.last_good,
+            failure: hearing.last.clone().and_then(Result::err),
+            heard: hearing.last.is_some(),
+        };
+        self.heard.iter().map(look).collect()
+    }
+
+    /// Returns the number of series and of points that are remembered.
+    pub fn size(&self) -> (usize, usize) {
+        (self.store.series_count(), self.store.point_count())
+    }
+
+    fn failed_by(observation: &Observation, message: String) -> Observation {
+        let failure = SourceFailure { kind: FailureKind::TooLarge, message };
+        Observation { answer: Err(failure), ..observation.clone() }
+    }
+
+    fn ingest_failure(&mut self, failed: &Observation) {
+        // A failure adds three series of its own and ends all others; the bound cannot be what refuses it.
+        let taken = self.store.ingest(failed);
+        debug_assert!(taken.is_ok(), "a failed scrape is always taken in");
+    }
+
+    fn judge(&mut self, rule: &Trigger, watch: &Watch<'_>, now: Timestamp) -> Option<Judgement> {
+        // Time before a source's first answer is not absence: nothing that needs it is judged yet.
+        if rule
+            .sources
+            .iter()
+            .any(|source| self.heard.get(source).is_none_or(|hearing| hearing.last.is_none()))
+        {
+            return None;
+        }
+        let context = EvalContext { wall_offset: watch.wall_offset, ..EvalContext::at(now) };
+        let (met, evidence) = self.measure(&rule.when, &rule.sources, &context);
+        // A trigger's condition says what is bad.
+        let verdict = match met {
+            Ok(true) => Verdict::Breached,
+            Ok(false) => Verdict::Holds,
+            Err(verdict) => verdict,
+        };
+        let mark = match verdict {
+            Verdict::Breached => Mark::Breached,
+            Verdict::Holds => Mark::Holds,
+            Verdict::NoData | Verdict::Unknown(_) => Mark::Uncovered,
+        };
+        let key = key_of(rule);
+        let watched = self.windows.entry(key.clone()).or_insert_with(|| Watched {
+            fingerprint: rule.fingerprint.clone(),
+            window: Window::default(),
+            blind_since: None,
+            last: None,
+        });
+        let window = watched.window.observe(&rule.window, now, mark);
+        if mark == Mark::Uncovered {
+            watched.blind_since.get_or_insert(now);
+        } else {
+            watched.blind_since = None;
+        }
+        watched.last = Some((verdict.clone(), evidence.clone(), window));
+        Some(Judgement { key, verdict, evidence, window, blind_since: watched.blind_since })
+    }
+
+    fn check(
+        &self,
+        check: &Check<'_>,
+        heard: &SourceName,
+        watch: &Watch<'_>,
+        now: Timestamp,
+    ) -> Option<CheckVerdict> {
+        let asked = match check.condition.indicator.query.sources() {
+            Sources::Any => watch.paces.keys().cloned().collect(),
+            Sources::Only(names) => names,
+        };
+        let read: BTreeSet<SourceName> = asked
+            .into_iter()
+            .map(|source| check.read_instead.get(&source).cloned().unwrap_or(source))
+            .collect();
+        if !read.contains(heard) {
+            return None;
+        }
+        let context = EvalContext {
+            not_before: Some(check.not_before),
+            wall_offset: watch.wall_offset,
+            read_instead: check.read_instead.clone(),
+            ..EvalContext::at(now)
+        };
+        let (met, evidence) = if now < check.not_before {
+            (Err(Verdict::NoData), None)
+        } else {
+            self.measure(check.condition, &read, &context)
+        };
+        // A verification's condition says what is good.
+        let verdict = match met {
+            Ok(true) => Verdict::Holds,
+            Ok(false) => Verdict::Breached,
+            Err(verdict) => verdict,
+        };
+        Some(CheckVerdict { key: check.key, verdict, evidence })
+    }
+
+    /// Returns whether a condition is met, or the verdict that stands in place of an answer.
+    fn measure(
+        &self,
+        condition: &Condition,
+        sources: &BTreeSet<SourceName>,
+        context: &EvalContext,
+    ) -> (Result<bool, Verdict>, Option<Evidence>) {
+        let unknown = |why| (Err(Verdict::Unknown(why)), None);
+        for source in sources {
+            match self.heard.get(source).and_then(|hearing| hearing.last.as_ref()) {
+                Some(Ok(())) => {}
+                Some(Err(failure)) => {
+                    return unknown(UnknownReason::SourceFailed {
+                        source: source.clone(),
+                        failure: failure.clone(),
+                    });
+                }
+                None => return unknown(UnknownReason::NotYetHeard { source: source.clone() }),
+            }
+        }
+        let evaluated = match condition.indicator.query.evaluate(&self.store, context) {
+            Ok(evaluated) => evaluated,
+            Err(error) => return unknown(UnknownReason::Failed(error.to_string())),
+        };
+        let value = match &evaluated.value {
+            Value::Scalar(value) => *value,
+            Value::Vector(vector) => match vector.as_slice() {
+                [] => return (Err(Verdict::NoData), None),
+                [only] => only.value,
+                several => return unknown(UnknownReason::SeveralSeries(several.len())),
+            },
+            Value::Matrix(_) | Value::String(_) => {
+                return unknown(UnknownReason::Failed("the expression yields no number".to_owned()));
+            }
+        };
+        let evidence = Evidence {
+            value,
+            threshold: condition.threshold,
+            condition: condition.text.clone(),
+            shown: shown(value, condition.indicator.unit),
+            newest_sample: evaluated.newest_sample,
+        };
+        match condition.comparison.met(value, condition.threshold) {
+            Some(met) => (Ok(met), Some(evidence)),
+            // A NaN has no place in a record: JSON knows none, and it is no evidence.
+            None => unknown(UnknownReason::NotANumber),
+        }
+    }
+
+    fn version(&self, target: &TargetName, detect: &DetectVersion) -> Option<(TargetName, String)> {
+        let selector = version_selector(detect)?;
+        let live = |id: &crate::engine::series::SeriesId| {
+            let series = &self.store[*id];
+            let last = series.points().last()?;
+            (!is_stale_marker(last.value))
+                .then(|| series.labels().get(&detect.label).map(str::to_owned))
+                .flatten()
+        };
+        let versions: BTreeSet<String> = self.store.select(&selector).iter().filter_map(live).collect();
+        // Two versions at once are a deployment under way: nothing is concluded.
+        let mut versions = versions.into_iter();
+        match (versions.next(), versions.next()) {
+            (Some(only), None) => Some((target.clone(), only)),
+            _ => None,
+        }
+    }
+}
+
+/// A native trigger yields one series: its key has no labels.
+fn key_of(rule: &Trigger) -> TriggerKey {
+    TriggerKey { target: rule.target.clone(), trigger: rule.name.clone(), labels: Labels::empty() }
+}
+
+fn version_selector(detect: &DetectVersion) -> Option<Selector> {
+    let name = Matcher::new(METRIC_NAME, MatchOp::Equal, &detect.metric).ok()?;
+    Some(Selector::new(vec![name], Sources::Only(BTreeSet::from([detect.source.clone()]))))
+}

@@ -1,0 +1,293 @@
+//! An expression to a plan, or to the list of everything in it that is not evaluated.
+
+mod calls;
+mod names;
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use super::ast::{
+    Aggregate, AggregateOp, At, Binary, BinaryOp, Expr, ExprKind, MatchLabels, Shift, UnaryOp, VectorSelector,
+};
+use super::catalog::ValueType;
+use super::check::{constant, duration_ms, type_of};
+use super::evaluate::LOOKBACK;
+use super::plan::{
+    AggregateKind, AggregatePlan, Cardinality, Join, LabelChoice, Moment, Output, Plan, Scalar, Scope,
+    Select, SetPlan, Vector, VectorKind, Window, WindowSource, WithScalar,
+};
+use super::problem::{Problem, TextSpan};
+use crate::engine::model::METRIC_NAME;
+use crate::engine::series::{MatchOp, Matcher, Selector, Sources};
+use crate::engine::time::Span;
+
+pub(super) fn compile(expr: &Expr, scope: &Scope) -> Result<Plan, Vec<Problem>> {
+    let mut compiler = Compiler {
+        scope,
+        problems: Vec::new(),
+        selectors: BTreeSet::new(),
+        reach: Span::ZERO,
+        outer: Span::ZERO,
+        pinned: Vec::new(),
+    };
+    let root = match type_of(expr) {
+        ValueType::Scalar => compiler.scalar(expr).map(Output::Scalar),
+        ValueType::Vector => compiler.vector(expr).map(Output::Vector),
+        ValueType::Matrix => compiler.window(expr).map(Output::Matrix),
+        ValueType::String => compiler.text(expr).map(|text| Output::Text(text.into())),
+    };
+    let Compiler { mut problems, selectors, reach, pinned, .. } = compiler;
+    match root {
+        Some(root) if problems.is_empty() => Ok(Plan { root, span: expr.span, selectors, reach, pinned }),
+        _ => {
+            problems.sort_by_key(|problem| problem.span);
+            problems.dedup();
+            Err(problems)
+        }
+    }
+}
+
+/// Every method that returns `None` has noted at least one problem; siblings are still compiled, to find theirs.
+struct Compiler<'s> {
+    scope: &'s Scope,
+    problems: Vec<Problem>,
+    selectors: BTreeSet<Selector>,
+    reach: Span,
+    /// How far back the subqueries around the current node look.
+    outer: Span,
+    pinned: Vec<TextSpan>,
+}
+
+impl Compiler<'_> {
+    fn refuse<T>(&mut self, span: TextSpan, message: impl Into<String>) -> Option<T> {
+        self.problems.push(Problem::new(span, message));
+        None
+    }
+
+    fn not_evaluated<T>(&mut self, span: TextSpan, what: &str) -> Option<T> {
+        self.refuse(span, format!("{what} is not evaluated by this version"))
+    }
+
+    /// For trees that were not type-checked; [`super::parse`] lets none through.
+    fn mistyped<T>(&mut self, expr: &Expr, expected: ValueType) -> Option<T> {
+        self.refuse(expr.span, format!("expected type {expected}, got {}", type_of(expr)))
+    }
+
+    fn text(&mut self, expr: &Expr) -> Option<String> {
+        match &expr.unparenthesized().kind {
+            ExprKind::Text(text) => Some(text.clone()),
+            _ => self.mistyped(expr, ValueType::String),
+        }
+    }
+
+    fn scalar(&mut self, expr: &Expr) -> Option<Scalar> {
+        match &expr.kind {
+            ExprKind::Number(number) => Some(Scalar::Number(*number)),
+            ExprKind::Paren(inner) | ExprKind::Unary(UnaryOp::Plus, inner) => self.scalar(inner),
+            ExprKind::Unary(UnaryOp::Minus, operand) => {
+                self.scalar(operand).map(|scalar| Scalar::Negated(Box::new(scalar)))
+            }
+            ExprKind::Binary(binary) => {
+                let (left, right) = (self.scalar(&binary.left), self.scalar(&binary.right));
+                self.known_operator(binary)?;
+                Some(Scalar::Binary(binary.op, Box::new(left?), Box::new(right?)))
+            }
+            ExprKind::Call(call) => self.scalar_call(expr, call),
+            _ => self.mistyped(expr, ValueType::Scalar),
+        }
+    }
+
+    fn vector(&mut self, expr: &Expr) -> Option<Vector> {
+        let span = expr.span;
+        let kind = match &expr.kind {
+            ExprKind::Paren(inner) | ExprKind::Unary(UnaryOp::Plus, inner) => return self.vector(inner),
+            ExprKind::Selector(selector) if selector.range.is_none() => {
+                VectorKind::Select(self.select(span, selector)?)
+            }
+            ExprKind::Unary(UnaryOp::Minus, operand) => VectorKind::Negated(Box::new(self.vector(operand)?)),
+            ExprKind::Call(call) => self.vector_call(expr, call)?,
+            ExprKind::Aggregate(aggregate) => self.aggregate(span, aggregate)?,
+            ExprKind::Binary(binary) => self.binary(binary)?,
+            _ => return self.mistyped(expr, ValueType::Vector),
+        };
+        Some(Vector { span, kind })
+    }
+
+    fn select(&mut self, span: TextSpan, selector: &VectorSelector) -> Option<Select> {
+        let moment = self.moment(span, &selector.shift);
+        let resolved = self.selector(span, selector);
+        let moment = moment?;
+        self.note_reach(moment, LOOKBACK);
+        Some(Select { selector: resolved?, moment })
+    }
+
+    fn window(&mut self, expr: &Expr) -> Option<Window> {
+        let span = expr.span;
+        match &expr.kind {
+            ExprKind::Paren(inner) => self.window(inner),
+            ExprKind::Selector(selector) => {
+                let Some(range) = &selector.range else { return self.mistyped(expr, ValueType::Matrix) };
+                let range = self.duration(range);
+                let moment = self.moment(span, &selector.shift);
+                let resolved = self.selector(span, selector);
+                let (range, moment) = (range?, moment?);
+                self.note_reach(moment, range);
+                Some(Window { span, source: WindowSource::Selector(resolved?), range, moment })
+            }
+            ExprKind::Subquery(subquery) => {
+                let range = self.duration(&subquery.range);
+                let step = match &subquery.step {
+                    Some(step) => self.duration(step),
+                    None => Some(self.scope.default_step),
+                };
+                let moment = self.moment(span, &subquery.shift);
+                let (range, moment) = (range?, moment?);
+                let before = self.outer;
+                self.outer = before + range + moment.offset;
+                let inner = self.vector(&subquery.expr);
+                self.outer = before;
+                let source = WindowSource::Subquery { expr: Box::new(inner?), step: step? };
+                Some(Window { span, source, range, moment })
+            }
+            _ => self.mistyped(expr, ValueType::Matrix),
+        }
+    }
+
+    fn note_reach(&mut self, moment: Moment, own: Span) {
+        self.reach = self.reach.max(self.outer + moment.offset + own);
+    }
+
+    fn duration(&mut self, expr: &Expr) -> Option<Span> {
+        match constant(expr) {
+            Some(seconds) => Some(Span::from_millis(duration_ms(seconds))),
+            None => {
+                self.not_evaluated(expr.span, "a duration that depends on the query (`step()`, `range()`)")
+            }
+        }
+    }
+
+    fn moment(&mut self, span: TextSpan, shift: &Shift) -> Option<Moment> {
+        if let Some(At::Millis(_)) = shift.at {
+            self.pinned.push(span);
+        }
+        let offset = match &shift.offset {
+            Some(offset) => self.duration(offset)?,
+            None => Span::ZERO,
+        };
+        Some(Moment { at: shift.at, offset })
+    }
+
+    /// Compiles the matchers, and narrows the scope's sources to those that a `job` matcher leaves.
+    fn selector(&mut self, span: TextSpan, written: &VectorSelector) -> Option<Selector> {
+        if written.edges.is_some() {
+            return self.not_evaluated(span, "a range with `anchored` or `smoothed`");
+        }
+        let named = written.name.as_ref().map(|name| (METRIC_NAME, MatchOp::Equal, name.as_str(), span));
+        let others = written.matchers.iter().map(|m| (m.name.as_str(), m.op, m.value.as_str(), m.span));
+        let mut matchers = Vec::new();
+        for (name, op, value, span) in named.into_iter().chain(others) {
+            match Matcher::new(name, op, value) {
+                Ok(matcher) => matchers.push(matcher),
+                Err(error) => return self.refuse(span, error.to_string()),
+            }
+        }
+        let sources = match &self.scope.sources {
+            Sources::Any => Sources::Any,
+            Sources::Only(names) => {
+                let fits = |job: &str| matchers.iter().filter(|m| m.name() == "job").all(|m| m.matches(job));
+                let fitting: BTreeSet<_> = names.iter().filter(|name| fits(name.as_str())).cloned().collect();
+                if fitting.is_empty() {
+                    let names: Vec<_> = names.iter().map(|name| format!("`{name}`")).collect();
+                    let message = format!(
+                        "this selects nothing: its `job` is none of the sources in scope ({})",
+                        names.join(", ")
+                    );
+                    return self.refuse(span, message);
+                }
+                Sources::Only(fitting)
+            }
+        };
+        let selector = Selector::new(matchers, sources);
+        self.selectors.insert(selector.clone());
+        Some(selector)
+    }
+
+    fn aggregate(&mut self, span: TextSpan, aggregate: &Aggregate) -> Option<VectorKind> {
+        let operand = self.vector(&aggregate.expr);
+        let op = match (aggregate.op, &aggregate.param) {
+            (AggregateOp::Sum, None) => Some(AggregateKind::Sum),
+            (AggregateOp::Avg, None) => Some(AggregateKind::Avg),
+            (AggregateOp::Min, None) => Some(AggregateKind::Min),
+            (AggregateOp::Max, None) => Some(AggregateKind::Max),
+            (AggregateOp::Count, None) => Some(AggregateKind::Count),
+            (AggregateOp::Group, None) => Some(AggregateKind::Group),
+            (AggregateOp::Stddev, None) => Some(AggregateKind::Stddev),
+            (AggregateOp::Stdvar, None) => Some(AggregateKind::Stdvar),
+            (AggregateOp::Quantile, Some(param)) => self.scalar(param).map(AggregateKind::Quantile),
+            (AggregateOp::Topk, Some(param)) => self.scalar(param).map(AggregateKind::Top),
+            (AggregateOp::Bottomk, Some(param)) => self.scalar(param).map(AggregateKind::Bottom),
+            (AggregateOp::CountValues, Some(param)) => self.label_name(param).map(AggregateKind::CountValues),
+            (op, _) => self.not_evaluated(span, &format!("`{}`", op.name())),
+        };
+        let labels = aggregate.grouping.as_ref().map_or(&[][..], |grouping| &grouping.labels);
+        let names: BTreeSet<Arc<str>> = labels.iter().map(|label| label.as_str().into()).collect();
+        let without = aggregate.grouping.as_ref().is_some_and(|grouping| grouping.without);
+        if !without && names.contains(METRIC_NAME) {
+            self.needs_names(&aggregate.expr)?;
+        }
+        let grouping = if without { LabelChoice::AllBut(names) } else { LabelChoice::Only(names) };
+        Some(VectorKind::Aggregate(Box::new(AggregatePlan { op: op?, grouping, operand: operand? })))
+    }
+
+    fn known_operator(&mut self, binary: &Binary) -> Option<()> {
+        match binary.op {
+            BinaryOp::TrimLower | BinaryOp::TrimUpper => {
+                let what = format!("the native-histogram operator `{}`", binary.op.text());
+                self.not_evaluated(binary.op_span, &what)
+            }
+            _ => Some(()),
+        }
+    }
+
+    fn binary(&mut self, binary: &Binary) -> Option<VectorKind> {
+        let (op, bool) = (binary.op, binary.bool);
+        let is_scalar = |expr: &Expr| type_of(expr) == ValueType::Scalar;
+        let (vector, scalar, scalar_is_left) = match (is_scalar(&binary.left), is_scalar(&binary.right)) {
+            (false, false) => return self.vectors(binary),
+            (scalar_is_left, _) if scalar_is_left => (&binary.right, &binary.left, true),
+            _ => (&binary.left, &binary.right, false),
+        };
+        let (vector, scalar) = (self.vector(vector), self.scalar(scalar));
+        self.known_operator(binary)?;
+        let (vector, scalar) = (vector?, scalar?);
+        Some(VectorKind::WithScalar(Box::new(WithScalar { op, bool, vector, scalar, scalar_is_left })))
+    }
+
+    fn vectors(&mut self, binary: &Binary) -> Option<VectorKind> {
+        let (left, right) = (self.vector(&binary.left), self.vector(&binary.right));
+        self.known_operator(binary)?;
+        if !binary.matching.fill.is_empty() {
+            return self.not_evaluated(binary.op_span, "`fill`");
+        }
+        let (on, labels) = match &binary.matching.labels {
+            Some(MatchLabels { on, labels }) => (*on, labels.as_slice()),
+            None => (false, &[][..]),
+        };
+        let names: BTreeSet<Arc<str>> = labels.iter().map(|label| label.as_str().into()).collect();
+        if on && names.contains(METRIC_NAME) {
+            self.needs_names(&binary.left)?;
+            self.needs_names(&binary.right)?;
+        }
+        let key = if on { LabelChoice::Only(names) } else { LabelChoice::AllBut(names) };
+        let (op, bool, left, right) = (binary.op, binary.bool, left?, right?);
+        if op.is_set() {
+            return Some(VectorKind::Set(Box::new(SetPlan { op, key, left, right })));
+        }
+        let cardinality = match &binary.matching.group {
+            None => Cardinality::OneToOne,
+            Some(group) if group.left => Cardinality::ManyToOne(group.include.clone()),
+            Some(group) => Cardinality::OneToMany(group.include.clone()),
+        };
+        Some(VectorKind::Join(Box::new(Join { op, bool, key, cardinality, left, right })))
+    }
+}

@@ -1,0 +1,103 @@
+//! Functions with rules of their own: bounds, rounding, absence, order, labels, histograms.
+
+use super::super::aggregations::{ascending, descending};
+use super::super::evaluate::{EvalError, Evaluation, VectorSample, unique};
+use super::super::histogram::per_histogram;
+use super::super::plan::{LabelJoin, LabelReplace, Scalar, Vector, VectorKind};
+use super::{greater, lesser, mapped};
+use crate::engine::model::Labels;
+use crate::engine::time::Timestamp;
+
+impl Evaluation<'_> {
+    /// Evaluates the nodes that are neither selectors, operators, aggregations nor plain functions.
+    pub(in super::super) fn special(
+        &self,
+        node: &Vector,
+        at: Timestamp,
+    ) -> Result<Vec<VectorSample>, EvalError> {
+        let vector = match &node.kind {
+            VectorKind::Clamp { operand, low, high } => {
+                self.clamp(operand, low.as_ref(), high.as_ref(), at)?
+            }
+            VectorKind::Round { operand, nearest } => {
+                let vector = self.vector(operand, at)?;
+                let per_one = 1.0 / self.scalar(nearest, at)?;
+                mapped(vector, |value| (value * per_one + 0.5).floor() / per_one)
+            }
+            VectorKind::Date(part, None) => {
+                vec![VectorSample { labels: Labels::empty(), value: part.of(self.wall_seconds(at)) }]
+            }
+            VectorKind::Date(part, Some(operand)) => {
+                mapped(self.vector(operand, at)?, |value| part.of(value))
+            }
+            VectorKind::Absent { operand, labels } => {
+                return Ok(if_absent(self.vector(operand, at)?.is_empty(), labels));
+            }
+            VectorKind::AbsentOverTime { window, labels } => {
+                return Ok(if_absent(self.window(window, at)?.series.is_empty(), labels));
+            }
+            VectorKind::Sorted { operand, descending: down } => {
+                let mut vector = self.vector(operand, at)?;
+                vector.sort_by(if *down { descending } else { ascending });
+                return Ok(vector);
+            }
+            VectorKind::LabelReplace(replace) => label_replace(replace, self.vector(&replace.operand, at)?),
+            VectorKind::LabelJoin(join) => label_join(join, self.vector(&join.operand, at)?),
+            VectorKind::HistogramQuantile(quantile, operand) => {
+                let q = self.scalar(quantile, at)?;
+                per_histogram(&self.vector(operand, at)?, |buckets| buckets.quantile(q))
+            }
+            VectorKind::HistogramFraction(low, high, operand) => {
+                let (low, high) = (self.scalar(low, at)?, self.scalar(high, at)?);
+                per_histogram(&self.vector(operand, at)?, |buckets| buckets.fraction(low, high))
+            }
+            _ => return Err(EvalError::new(node.span, "this node has no evaluation of its own")),
+        };
+        unique(vector, node.span)
+    }
+
+    fn clamp(
+        &self,
+        operand: &Vector,
+        low: Option<&Scalar>,
+        high: Option<&Scalar>,
+        at: Timestamp,
+    ) -> Result<Vec<VectorSample>, EvalError> {
+        let low = low.map(|low| self.scalar(low, at)).transpose()?;
+        let high = high.map(|high| self.scalar(high, at)).transpose()?;
+        let vector = self.vector(operand, at)?;
+        if let (Some(low), Some(high)) = (low, high)
+            && high < low
+        {
+            return Ok(Vec::new());
+        }
+        Ok(mapped(vector, |value| {
+            let value = high.map_or(value, |high| lesser(high, value));
+            low.map_or(value, |low| greater(low, value))
+        }))
+    }
+}
+
+fn if_absent(absent: bool, labels: &Labels) -> Vec<VectorSample> {
+    if absent { vec![VectorSample { labels: labels.clone(), value: 1.0 }] } else { Vec::new() }
+}
+
+fn label_replace(replace: &LabelReplace, vector: Vec<VectorSample>) -> Vec<VectorSample> {
+    let element = |mut sample: VectorSample| {
+        let source = sample.labels.get(&replace.source).unwrap_or("");
+        if let Some(value) = replace.pattern.expand(source, &replace.replacement) {
+            sample.labels = sample.labels.with(&replace.destination, &value);
+        }
+        sample
+    };
+    vector.into_iter().map(element).collect()
+}
+
+fn label_join(join: &LabelJoin, vector: Vec<VectorSample>) -> Vec<VectorSample> {
+    let element = |mut sample: VectorSample| {
+        let values: Vec<_> = join.sources.iter().map(|name| sample.labels.get(name).unwrap_or("")).collect();
+        sample.labels = sample.labels.with(&join.destination, &values.join(&join.separator));
+        sample
+    };
+    vector.into_iter().map(element).collect()
+}

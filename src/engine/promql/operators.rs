@@ -1,0 +1,184 @@
+//! Binary operators: between numbers, a vector and a number, two vectors.
+
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::ast::BinaryOp;
+use super::evaluate::{EvalError, Evaluation, VectorSample, unique};
+use super::plan::{Cardinality, Join, LabelChoice, SetPlan, WithScalar};
+use super::problem::TextSpan;
+use crate::engine::model::{Labels, METRIC_NAME};
+use crate::engine::time::Timestamp;
+
+/// Applies an operator to two numbers: its value, and for a comparison whether it holds (the value is then the left one).
+pub(super) fn apply(op: BinaryOp, left: f64, right: f64) -> (f64, bool) {
+    #[expect(clippy::float_cmp, reason = "PromQL compares exactly")]
+    match op {
+        BinaryOp::Add => (left + right, true),
+        BinaryOp::Subtract => (left - right, true),
+        BinaryOp::Multiply => (left * right, true),
+        BinaryOp::Divide => (left / right, true),
+        BinaryOp::Modulo => (left % right, true),
+        BinaryOp::Power => (left.powf(right), true),
+        BinaryOp::Atan2 => (left.atan2(right), true),
+        BinaryOp::Equal => (left, left == right),
+        BinaryOp::NotEqual => (left, left != right),
+        BinaryOp::Less => (left, left < right),
+        BinaryOp::LessOrEqual => (left, left <= right),
+        BinaryOp::Greater => (left, left > right),
+        BinaryOp::GreaterOrEqual => (left, left >= right),
+        // Set operators join vectors, and trim operators do not compile.
+        BinaryOp::Or | BinaryOp::And | BinaryOp::Unless | BinaryOp::TrimLower | BinaryOp::TrimUpper => {
+            (f64::NAN, false)
+        }
+    }
+}
+
+impl Evaluation<'_> {
+    pub(super) fn with_scalar(
+        &self,
+        with: &WithScalar,
+        at: Timestamp,
+        span: TextSpan,
+    ) -> Result<Vec<VectorSample>, EvalError> {
+        let scalar = self.scalar(&with.scalar, at)?;
+        let vector = self.vector(&with.vector, at)?;
+        let drops_name = with.bool || !with.op.is_comparison();
+        let element = |sample: VectorSample| {
+            let (left, right) =
+                if with.scalar_is_left { (scalar, sample.value) } else { (sample.value, scalar) };
+            let (result, holds) = apply(with.op, left, right);
+            let value = match (with.op.is_comparison(), with.bool) {
+                (false, _) => result,
+                (true, true) => f64::from(u8::from(holds)),
+                // A filter keeps the element's own value, whichever side it is on.
+                (true, false) if holds => sample.value,
+                (true, false) => return None,
+            };
+            let labels = if drops_name { sample.labels.without_name() } else { sample.labels };
+            Some(VectorSample { labels, value })
+        };
+        let result: Vec<_> = vector.into_iter().filter_map(element).collect();
+        if drops_name { unique(result, span) } else { Ok(result) }
+    }
+
+    pub(super) fn set(&self, set: &SetPlan, at: Timestamp) -> Result<Vec<VectorSample>, EvalError> {
+        let mut left = self.vector(&set.left, at)?;
+        let mut right = self.vector(&set.right, at)?;
+        let keys = |vector: &[VectorSample]| -> BTreeSet<Labels> {
+            vector.iter().map(|sample| set.key.key(&sample.labels)).collect()
+        };
+        match set.op {
+            BinaryOp::And => {
+                let keys = keys(&right);
+                left.retain(|sample| keys.contains(&set.key.key(&sample.labels)));
+            }
+            BinaryOp::Unless => {
+                let keys = keys(&right);
+                left.retain(|sample| !keys.contains(&set.key.key(&sample.labels)));
+            }
+            _ => {
+                let keys = keys(&left);
+                right.retain(|sample| !keys.contains(&set.key.key(&sample.labels)));
+                left.append(&mut right);
+            }
+        }
+        Ok(left)
+    }
+
+    pub(super) fn join(
+        &self,
+        join: &Join,
+        at: Timestamp,
+        span: TextSpan,
+    ) -> Result<Vec<VectorSample>, EvalError> {
+        let left = self.vector(&join.left, at)?;
+        let right = self.vector(&join.right, at)?;
+        if left.is_empty() || right.is_empty() {
+            return Ok(Vec::new());
+        }
+        // `group_right` is `group_left` with the sides swapped; only the values keep their order.
+        let swapped = matches!(join.cardinality, Cardinality::OneToMany(_));
+        let (many, one) = if swapped { (right, left) } else { (left, right) };
+        let ones = unique_side(&one, join, swapped, span)?;
+        let mut matched: BTreeMap<Labels, BTreeSet<Labels>> = BTreeMap::new();
+        let mut result = Vec::new();
+        for sample in &many {
+            let key = join.key.key(&sample.labels);
+            let Some(other) = ones.get(&key) else { continue };
+            let (left, right) =
+                if swapped { (other.value, sample.value) } else { (sample.value, other.value) };
+            let (value, holds) = apply(join.op, left, right);
+            let labels = result_labels(join, &sample.labels, &other.labels);
+            match (matched.entry(key), &join.cardinality) {
+                (Entry::Vacant(entry), _) => {
+                    entry.insert([labels.clone()].into());
+                }
+                // Told even where the comparison would filter the surplus away: the answer must not hang on values.
+                (Entry::Occupied(entry), Cardinality::OneToOne) => {
+                    let message = format!(
+                        "multiple matches for labels {}: many-to-one matching must be explicit \
+                         (group_left/group_right)",
+                        entry.key()
+                    );
+                    return Err(EvalError::new(span, message));
+                }
+                (Entry::Occupied(mut entry), _) => {
+                    if !entry.get_mut().insert(labels.clone()) {
+                        let message = format!(
+                            "multiple matches for labels {labels}: grouping labels must ensure unique matches"
+                        );
+                        return Err(EvalError::new(span, message));
+                    }
+                }
+            }
+            if join.bool {
+                result.push(VectorSample { labels, value: f64::from(u8::from(holds)) });
+            } else if holds {
+                result.push(VectorSample { labels, value });
+            }
+        }
+        unique(result, span)
+    }
+}
+
+/// Keys the side that must have one series per match.
+fn unique_side<'v>(
+    one: &'v [VectorSample],
+    join: &Join,
+    swapped: bool,
+    span: TextSpan,
+) -> Result<BTreeMap<Labels, &'v VectorSample>, EvalError> {
+    let mut ones: BTreeMap<Labels, &VectorSample> = BTreeMap::new();
+    for sample in one {
+        let key = join.key.key(&sample.labels);
+        if let Some(other) = ones.get(&key) {
+            let side = if swapped { "left" } else { "right" };
+            let message = format!(
+                "found duplicate series for the match group {key} on the {side} side: {} and {}; \
+                 matching labels must be unique on one side",
+                other.labels, sample.labels
+            );
+            return Err(EvalError::new(span, message));
+        }
+        ones.insert(key, sample);
+    }
+    Ok(ones)
+}
+
+/// The labels of a joined element (`resultMetric` in Prometheus).
+fn result_labels(join: &Join, many: &Labels, one: &Labels) -> Labels {
+    let drops_name = join.bool || !join.op.is_comparison();
+    match (&join.cardinality, &join.key) {
+        (Cardinality::OneToOne, LabelChoice::Only(names)) => {
+            many.filtered(|name| names.contains(name) && !(drops_name && name == METRIC_NAME))
+        }
+        (Cardinality::OneToOne, LabelChoice::AllBut(names)) => {
+            many.filtered(|name| !names.contains(name) && !(drops_name && name == METRIC_NAME))
+        }
+        (Cardinality::ManyToOne(include) | Cardinality::OneToMany(include), _) => {
+            let labels = if drops_name { many.without_name() } else { many.clone() };
+            include.iter().fold(labels, |labels, name| labels.with(name, one.get(name).unwrap_or("")))
+        }
+    }
+}

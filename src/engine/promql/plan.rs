@@ -1,0 +1,302 @@
+//! What is evaluated: an expression with its types proven, names resolved, durations folded.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use super::ast::{At, BinaryOp, Expr};
+use super::evaluate;
+use super::functions::{DatePart, RangeFunction};
+use super::problem::{Problem, TextSpan};
+use crate::engine::model::{Labels, SourceName};
+use crate::engine::series::{Pattern, Selector, Sources, Store};
+use crate::engine::time::Span;
+
+pub use super::evaluate::{EvalContext, EvalError, Evaluated, MatrixSeries, QueryRange, Value, VectorSample};
+
+/// What an expression may see, and how it is read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Scope {
+    /// The sources that selectors may read, as if every selector said `job=~"these"`.
+    pub sources: Sources,
+    /// The step of subqueries that name none. Prometheus takes the global evaluation interval.
+    pub default_step: Span,
+}
+
+impl Scope {
+    /// The whole store, with Prometheus' default step of one minute.
+    pub const EVERYTHING: Self = Self { sources: Sources::Any, default_step: Span::from_secs(60) };
+
+    /// Returns a scope of these sources.
+    pub fn of(sources: impl IntoIterator<Item = SourceName>) -> Self {
+        Self { sources: Sources::Only(sources.into_iter().collect()), ..Self::EVERYTHING }
+    }
+}
+
+/// A compiled expression.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    pub(super) root: Output,
+    pub(super) span: TextSpan,
+    pub(super) selectors: BTreeSet<Selector>,
+    pub(super) reach: Span,
+    pub(super) pinned: Vec<TextSpan>,
+}
+
+/// Compiles a parsed expression.
+///
+/// # Errors
+///
+/// Everything that this version does not evaluate, each with its place, and selectors that can select nothing within
+/// the scope. What compiles is evaluated as Prometheus evaluates it.
+pub fn compile(expr: &Expr, scope: &Scope) -> Result<Plan, Vec<Problem>> {
+    super::compile::compile(expr, scope)
+}
+
+impl Plan {
+    /// Evaluates the plan over what the store holds.
+    ///
+    /// # Errors
+    ///
+    /// What Prometheus fails a query for: many-to-many matches, results with equal labels, a NaN where a count is
+    /// needed; and more work than one evaluation may do.
+    pub fn evaluate(&self, store: &Store, context: &EvalContext) -> Result<Evaluated, EvalError> {
+        evaluate::evaluate(self, store, context)
+    }
+
+    /// Returns what the plan selects: the store has to keep it.
+    pub fn selectors(&self) -> impl Iterator<Item = &Selector> {
+        self.selectors.iter()
+    }
+
+    /// Returns how far before the time of evaluation the plan looks: ranges, offsets, subqueries, the lookback.
+    ///
+    /// The store has to retain that much. A fixed time after `@` is not counted; see [`Plan::pinned`].
+    pub fn reach(&self) -> Span {
+        self.reach
+    }
+
+    /// Returns where the plan looks at a fixed time (`@ 1609746000`), which no retention can promise to keep.
+    pub fn pinned(&self) -> &[TextSpan] {
+        &self.pinned
+    }
+
+    /// Returns the sources that can be selected; [`Sources::Any`] where the scope knows no bound.
+    pub fn sources(&self) -> Sources {
+        let mut names = BTreeSet::new();
+        for selector in &self.selectors {
+            match selector.sources() {
+                Sources::Any => return Sources::Any,
+                Sources::Only(some) => names.extend(some.iter().cloned()),
+            }
+        }
+        Sources::Only(names)
+    }
+}
+
+/// The root of a plan.
+#[derive(Clone, Debug)]
+pub(super) enum Output {
+    Scalar(Scalar),
+    Vector(Vector),
+    Matrix(Window),
+    Text(Arc<str>),
+}
+
+/// A node that yields one number.
+#[derive(Clone, Debug)]
+pub(super) enum Scalar {
+    Number(f64),
+    Time,
+    QueryStart,
+    QueryEnd,
+    QueryStep,
+    QueryRange,
+    /// `scalar(v)`: the value of the only element, else NaN.
+    Only(Box<Vector>),
+    Negated(Box<Self>),
+    Lesser(Box<Self>, Box<Self>),
+    Greater(Box<Self>, Box<Self>),
+    Binary(BinaryOp, Box<Self>, Box<Self>),
+}
+
+/// A node that yields a vector.
+#[derive(Clone, Debug)]
+pub(super) struct Vector {
+    pub(super) span: TextSpan,
+    pub(super) kind: VectorKind,
+}
+
+#[derive(Clone, Debug)]
+pub(super) enum VectorKind {
+    Select(Select),
+    /// `timestamp(selector)`: the time of the sample itself.
+    SampleTime(Select),
+    /// `timestamp(anything else)`: the time of evaluation.
+    EvaluationTime(Box<Vector>),
+    FromScalar(Box<Scalar>),
+    /// A function of the value alone; drops the name.
+    Map(fn(f64) -> f64, Box<Vector>),
+    Clamp {
+        operand: Box<Vector>,
+        low: Option<Scalar>,
+        high: Option<Scalar>,
+    },
+    Round {
+        operand: Box<Vector>,
+        nearest: Scalar,
+    },
+    Date(DatePart, Option<Box<Vector>>),
+    Negated(Box<Vector>),
+    Rolling {
+        function: &'static RangeFunction,
+        window: Box<Window>,
+        params: Vec<Scalar>,
+    },
+    Absent {
+        operand: Box<Vector>,
+        labels: Labels,
+    },
+    AbsentOverTime {
+        window: Box<Window>,
+        labels: Labels,
+    },
+    Sorted {
+        operand: Box<Vector>,
+        descending: bool,
+    },
+    LabelReplace(Box<LabelReplace>),
+    LabelJoin(Box<LabelJoin>),
+    HistogramQuantile(Box<Scalar>, Box<Vector>),
+    HistogramFraction(Box<Scalar>, Box<Scalar>, Box<Vector>),
+    Aggregate(Box<AggregatePlan>),
+    WithScalar(Box<WithScalar>),
+    Join(Box<Join>),
+    Set(Box<SetPlan>),
+}
+
+/// A selector at a time.
+#[derive(Clone, Debug)]
+pub(super) struct Select {
+    pub(super) selector: Selector,
+    pub(super) moment: Moment,
+}
+
+/// When a selector or subquery looks, relative to the time of evaluation or fixed.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Moment {
+    pub(super) at: Option<At>,
+    pub(super) offset: Span,
+}
+
+/// A range of points per series.
+#[derive(Clone, Debug)]
+pub(super) struct Window {
+    pub(super) span: TextSpan,
+    pub(super) source: WindowSource,
+    pub(super) range: Span,
+    pub(super) moment: Moment,
+}
+
+#[derive(Clone, Debug)]
+pub(super) enum WindowSource {
+    Selector(Selector),
+    Subquery { expr: Box<Vector>, step: Span },
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct LabelReplace {
+    pub(super) operand: Vector,
+    pub(super) destination: Arc<str>,
+    pub(super) replacement: Arc<str>,
+    pub(super) source: Arc<str>,
+    pub(super) pattern: Pattern,
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct LabelJoin {
+    pub(super) operand: Vector,
+    pub(super) destination: Arc<str>,
+    pub(super) separator: Arc<str>,
+    pub(super) sources: Vec<Arc<str>>,
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct AggregatePlan {
+    pub(super) op: AggregateKind,
+    pub(super) grouping: LabelChoice,
+    pub(super) operand: Vector,
+}
+
+#[derive(Clone, Debug)]
+pub(super) enum AggregateKind {
+    Sum,
+    Avg,
+    Min,
+    Max,
+    Count,
+    Group,
+    Stddev,
+    Stdvar,
+    Quantile(Scalar),
+    Top(Scalar),
+    Bottom(Scalar),
+    CountValues(Arc<str>),
+}
+
+/// Labels that are kept, or all but some.
+#[derive(Clone, Debug)]
+pub(super) enum LabelChoice {
+    /// `by`, `on`
+    Only(BTreeSet<Arc<str>>),
+    /// `without`, `ignoring`; the metric name is always left out.
+    AllBut(BTreeSet<Arc<str>>),
+}
+
+impl LabelChoice {
+    /// Returns the chosen labels: the key of a group or of a match.
+    pub(super) fn key(&self, labels: &Labels) -> Labels {
+        match self {
+            Self::Only(names) => labels.filtered(|name| names.contains(name)),
+            Self::AllBut(names) => {
+                labels.filtered(|name| name != crate::engine::model::METRIC_NAME && !names.contains(name))
+            }
+        }
+    }
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct WithScalar {
+    pub(super) op: BinaryOp,
+    pub(super) bool: bool,
+    pub(super) vector: Vector,
+    pub(super) scalar: Scalar,
+    pub(super) scalar_is_left: bool,
+}
+
+/// A binary operator between two vectors.
+#[derive(Clone, Debug)]
+pub(super) struct Join {
+    pub(super) op: BinaryOp,
+    pub(super) bool: bool,
+    pub(super) key: LabelChoice,
+    pub(super) cardinality: Cardinality,
+    pub(super) left: Vector,
+    pub(super) right: Vector,
+}
+
+#[derive(Clone, Debug)]
+pub(super) enum Cardinality {
+    OneToOne,
+    /// `group_left`: many on the left; the labels are copied from the right.
+    ManyToOne(Vec<String>),
+    /// `group_right`: many on the right; the labels are copied from the left.
+    OneToMany(Vec<String>),
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct SetPlan {
+    pub(super) op: BinaryOp,
+    pub(super) key: LabelChoice,
+    pub(super) left: Vector,
+    pub(super) right: Vector,
+}

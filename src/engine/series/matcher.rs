@@ -1,0 +1,215 @@
+//! Label matchers, and the selectors that are made of them.
+
+use std::cmp::Ordering;
+use std::collections::BTreeSet;
+use std::fmt;
+use std::sync::Arc;
+
+use super::pattern::{InvalidPattern, Pattern};
+use crate::engine::model::{Labels, METRIC_NAME, SourceName};
+
+/// How a matcher compares.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum MatchOp {
+    /// `=`
+    Equal,
+    /// `!=`
+    NotEqual,
+    /// `=~`
+    Matches,
+    /// `!~`
+    NotMatches,
+}
+
+impl fmt::Display for MatchOp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Equal => "=",
+            Self::NotEqual => "!=",
+            Self::Matches => "=~",
+            Self::NotMatches => "!~",
+        })
+    }
+}
+
+/// One condition on one label. A label that is absent has the value `""`.
+#[derive(Clone, Debug)]
+pub struct Matcher {
+    name: Arc<str>,
+    op: MatchOp,
+    value: Arc<str>,
+    /// Present exactly for the two operators that need one.
+    pattern: Option<Pattern>,
+}
+
+impl Matcher {
+    /// Makes a matcher, and compiles its pattern where it has one.
+    ///
+    /// # Errors
+    ///
+    /// The value of `=~` or `!~` is not a regular expression.
+    pub fn new(name: &str, op: MatchOp, value: &str) -> Result<Self, InvalidPattern> {
+        let pattern = match op {
+            MatchOp::Equal | MatchOp::NotEqual => None,
+            MatchOp::Matches | MatchOp::NotMatches => Some(Pattern::new(value)?),
+        };
+        Ok(Self { name: name.into(), op, value: value.into(), pattern })
+    }
+
+    /// Returns the label's name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Returns how it compares.
+    pub fn op(&self) -> MatchOp {
+        self.op
+    }
+
+    /// Returns what it compares with.
+    pub fn value(&self) -> &str {
+        &self.value
+    }
+
+    /// Returns whether a label with this value satisfies the matcher.
+    pub fn matches(&self, value: &str) -> bool {
+        let equal = self.pattern.as_ref().map_or_else(|| *self.value == *value, |p| p.is_match(value));
+        equal == matches!(self.op, MatchOp::Equal | MatchOp::Matches)
+    }
+}
+
+impl fmt::Display for Matcher {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}{}{:?}", self.name, self.op, self.value)
+    }
+}
+
+/// The sources that a selector may read.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Sources {
+    /// All of them: ad-hoc queries, Prometheus' own test scripts.
+    Any,
+    /// These and no others, whatever the matchers say.
+    Only(BTreeSet<SourceName>),
+}
+
+impl Sources {
+    /// Returns whether `source` may be read.
+    pub fn contains(&self, source: &SourceName) -> bool {
+        match self {
+            Self::Any => true,
+            Self::Only(names) => names.contains(source),
+        }
+    }
+}
+
+/// What a selector selects: matchers within sources. Equal where both are written the same.
+#[derive(Clone, Debug)]
+pub struct Selector {
+    matchers: Arc<[Matcher]>,
+    sources: Sources,
+    /// The canonical text, so that selectors can be map keys.
+    key: Arc<str>,
+}
+
+impl Selector {
+    /// Joins matchers and sources.
+    pub fn new(matchers: Vec<Matcher>, sources: Sources) -> Self {
+        let mut texts: Vec<_> = matchers.iter().map(Matcher::to_string).collect();
+        texts.sort();
+        let key = format!("{{{}}} in {sources:?}", texts.join(","));
+        Self { matchers: matchers.into(), sources, key: key.into() }
+    }
+
+    /// Returns the matchers as written.
+    pub fn matchers(&self) -> &[Matcher] {
+        &self.matchers
+    }
+
+    /// Returns the sources that may be read.
+    pub fn sources(&self) -> &Sources {
+        &self.sources
+    }
+
+    /// Returns the same matchers over other sources, for what verification reads in place of a moved source.
+    pub fn over(&self, sources: Sources) -> Self {
+        Self::new(self.matchers.to_vec(), sources)
+    }
+
+    /// Returns the metric name that a series must have, where one is required literally.
+    pub fn metric_name(&self) -> Option<&str> {
+        let by_name = |matcher: &&Matcher| matcher.name() == METRIC_NAME && matcher.op() == MatchOp::Equal;
+        self.matchers.iter().find(by_name).map(Matcher::value)
+    }
+
+    /// Returns whether a series named `name` could be selected; its other labels are not looked at.
+    pub fn may_select_name(&self, name: &str) -> bool {
+        self.matchers.iter().filter(|m| m.name() == METRIC_NAME).all(|m| m.matches(name))
+    }
+
+    /// Returns whether the labels satisfy every matcher; the sources are not looked at.
+    pub fn matches(&self, labels: &Labels) -> bool {
+        self.matchers.iter().all(|matcher| matcher.matches(labels.get(matcher.name()).unwrap_or("")))
+    }
+
+    /// Returns whether a series of `source` with these labels is selected.
+    pub fn selects(&self, source: &SourceName, labels: &Labels) -> bool {
+        self.sources.contains(source) && self.matches(labels)
+    }
+}
+
+impl PartialEq for Selector {
+    fn eq(&self, other: &Self) -> bool {
+        self.key == other.key
+    }
+}
+
+impl Eq for Selector {}
+
+impl PartialOrd for Selector {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Selector {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.key.cmp(&other.key)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn matchers_take_an_absent_label_for_an_empty_one() {
+        let labels = Labels::from_pairs([(METRIC_NAME, "x"), ("a", "b")]);
+        let cases = [
+            ("a", MatchOp::Equal, "b", true),
+            ("a", MatchOp::Equal, "c", false),
+            ("a", MatchOp::NotEqual, "b", false),
+            ("z", MatchOp::Equal, "", true),
+            ("z", MatchOp::NotEqual, "b", true),
+            ("z", MatchOp::Matches, ".*", true),
+            ("z", MatchOp::Matches, ".+", false),
+            ("a", MatchOp::NotMatches, "b|c", false),
+            (METRIC_NAME, MatchOp::Matches, "x|y", true),
+        ];
+        for (name, op, value, expected) in cases {
+            let selected =
+                Matcher::new(name, op, value).map(|m| Selector::new(vec![m], Sources::Any).matches(&labels));
+            assert_eq!(selected, Ok(expected), "{name}{op}{value}");
+        }
+    }
+
+    #[test]
+    fn selectors_see_their_sources_only() {
+        let labels = Labels::from_pairs([(METRIC_NAME, "x")]);
+        let app = Sources::Only([SourceName::from("app")].into());
+        let selector = Selector::new(Vec::new(), app);
+        assert!(selector.selects(&SourceName::from("app"), &labels));
+        assert!(!selector.selects(&SourceName::from("blue"), &labels));
+        assert_ne!(selector, selector.over(Sources::Any));
+    }
+}
