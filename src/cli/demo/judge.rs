@@ -57,7 +57,8 @@ pub fn missing(sabotage: Option<Sabotage>, items: &[Item]) -> Vec<String> {
         Some(Sabotage::Actuator) => Outcome::Failed,
         Some(Sabotage::Verify) => Outcome::Partial,
     };
-    need(outcome == Some(expected), &format!("the rollback ended as {outcome:?}; {expected:?} was expected"));
+    let ended = outcome.map_or_else(|| "has not ended".to_owned(), |outcome| format!("ended as {outcome:?}"));
+    need(outcome == Some(expected), &format!("the rollback {ended}; {expected:?} was expected"));
     let failed = story.failed_steps();
     match sabotage {
         Some(Sabotage::Actuator) => need(failed > 0, "no step failed, though the actuator is sabotaged"),

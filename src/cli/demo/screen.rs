@@ -6,6 +6,7 @@ use comfy_table::Table;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::story::{LABEL_WIDTH, Line, Mark, Paint, TEXT_AT, Teller, Waiting, seconds};
+use crate::engine::time::Span;
 
 /// The width where there is no terminal to ask.
 const WIDTH_WITHOUT_TERMINAL: usize = 100;
@@ -15,9 +16,6 @@ const WIDTH_MIN: usize = 40;
 
 /// Lines get no longer than this, however wide the terminal is: long lines are hard to read.
 const WIDTH_MAX: usize = 120;
-
-/// The bar's length in columns.
-const BAR_WIDTH: usize = 24;
 
 /// Prints the story.
 pub struct Screen {
@@ -67,17 +65,15 @@ impl Screen {
     /// Shows how far that is which is waited for at `now_wall_unix_ms`.
     pub fn show(&mut self, teller: &Teller, now_wall_unix_ms: i64) {
         if self.live {
-            self.draw(teller.waiting(), now_wall_unix_ms)
-        } else {
-            self.tell_quarters(teller, now_wall_unix_ms)
+            self.draw(teller.waiting(), now_wall_unix_ms);
+        } else if let Some(line) = self.next_quarter(teller, now_wall_unix_ms) {
+            self.lines(&[line]);
         }
     }
 
     fn draw(&mut self, waiting: Option<&Waiting>, now_wall_unix_ms: i64) {
         if self.bar.as_ref().map(|(drawn, _)| drawn) != waiting {
-            if let Some((_, bar)) = self.bar.take() {
-                bar.finish_and_clear();
-            }
+            self.clear();
             self.bar = waiting.map(|waiting| (waiting.clone(), self.bar_for(waiting)));
         }
         if let Some((waiting, bar)) = &self.bar {
@@ -85,15 +81,28 @@ impl Screen {
             bar.set_position(u64::try_from(done).unwrap_or(0));
             let clock = format!("{:.1}s of {:.0}s", done as f64 / 1000.0, of as f64 / 1000.0);
             // What does not fit is cut: a bar that wraps cannot be redrawn.
-            let room = self.width.saturating_sub(TEXT_AT + BAR_WIDTH + 3);
+            let room = self.width.saturating_sub(TEXT_AT + self.bar_width() + 3);
             bar.set_message(format!("{clock}  {}", waiting.text).chars().take(room).collect::<String>());
         }
+    }
+
+    /// Takes the bar away; what is printed from here on stays the last line.
+    pub fn clear(&mut self) {
+        if let Some((_, bar)) = self.bar.take() {
+            bar.finish_and_clear();
+        }
+    }
+
+    /// A quarter of the screen: the clock and the text after the bar need the rest.
+    fn bar_width(&self) -> usize {
+        self.width / 4
     }
 
     fn bar_for(&self, waiting: &Waiting) -> ProgressBar {
         let (_, of) = progress(waiting, 0);
         let color = if self.paint == Paint::Color { ".yellow/dim" } else { "" };
-        let template = format!("          ┆ {{prefix:{LABEL_WIDTH}}}{{bar:{BAR_WIDTH}{color}}} {{msg}}");
+        let template =
+            format!("          ┆ {{prefix:{LABEL_WIDTH}}}{{bar:{}{color}}} {{msg}}", self.bar_width());
         let style = ProgressStyle::with_template(&template).unwrap_or_else(|_| ProgressStyle::default_bar());
         let target = ProgressDrawTarget::stdout();
         let bar = ProgressBar::with_draw_target(Some(u64::try_from(of).unwrap_or(1)), target);
@@ -102,11 +111,11 @@ impl Screen {
         bar
     }
 
-    /// Where no bar can be drawn: a line at each quarter.
-    fn tell_quarters(&mut self, teller: &Teller, now_wall_unix_ms: i64) {
+    /// Where no bar can be drawn: returns a line at each quarter.
+    fn next_quarter(&mut self, teller: &Teller, now_wall_unix_ms: i64) -> Option<Line> {
         let Some(waiting) = teller.waiting() else {
             self.quarters = None;
-            return;
+            return None;
         };
         let told = match &self.quarters {
             Some((before, told)) if before == waiting => *told,
@@ -115,18 +124,11 @@ impl Screen {
         let (done, of) = progress(waiting, now_wall_unix_ms);
         let quarter = done * 4 / of;
         self.quarters = Some((waiting.clone(), quarter.max(told)));
-        if quarter > told && quarter < 4 {
-            let so_far = seconds(crate::engine::time::Span::from_millis(done));
-            let text = format!("{so_far} of {}s: {}", of / 1000, waiting.text);
+        (quarter > told && quarter < 4).then(|| {
+            let text = format!("{} of {}s: {}", seconds(Span::from_millis(done)), of / 1000, waiting.text);
             let at = teller.since_start(now_wall_unix_ms);
-            self.lines(&[Line {
-                at,
-                mark: Mark::Quiet,
-                label: waiting.label.to_owned(),
-                text,
-                chapter: false,
-            }]);
-        }
+            Line { at, mark: Mark::Quiet, label: waiting.label.to_owned(), text, chapter: false }
+        })
     }
 }
 
@@ -134,4 +136,35 @@ impl Screen {
 fn progress(waiting: &Waiting, now_wall_unix_ms: i64) -> (i64, i64) {
     let of = (waiting.until_wall_unix_ms - waiting.from_wall_unix_ms).max(1);
     ((now_wall_unix_ms - waiting.from_wall_unix_ms).clamp(0, of), of)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::app::Version;
+    use super::super::story::{Deed, Item};
+    use super::*;
+
+    #[test]
+    fn without_a_terminal_each_quarter_is_told_once() {
+        let mut teller = Teller::new(0);
+        let what = Deed::Planned { version: Version::Two, at_wall_unix_ms: 9_000 };
+        teller.tell(&Item::Deed { wall_unix_ms: 1_000, what });
+        let mut screen = Screen { width: 80, paint: Paint::Plain, live: false, bar: None, quarters: None };
+        let cases = [
+            (1_000, None),
+            (2_999, None),
+            (3_100, Some("2.1s of 8s: until version 2 is deployed")),
+            (3_200, None),
+            (7_500, Some("6.5s of 8s: until version 2 is deployed")),
+            (9_000, None),
+            (99_000, None),
+        ];
+        for (now, expected) in cases {
+            let line = screen.next_quarter(&teller, now).map(|line| line.text);
+            assert_eq!(line.as_deref(), expected, "at {now} ms");
+        }
+        let deployed = Item::Deed { wall_unix_ms: 9_000, what: Deed::Deployed(Version::Two) };
+        teller.tell(&deployed);
+        assert_eq!(screen.next_quarter(&teller, 9_100), None);
+    }
 }

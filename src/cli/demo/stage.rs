@@ -194,7 +194,9 @@ impl<'a> Stage<'a> {
         self.introduce();
         self.take(deed(Deed::Started));
         let mut follower = self.connect().await?;
-        if self.tell(&mut follower, STORY_LIMIT).await? == Ended::Interrupted {
+        let told = self.tell(&mut follower, STORY_LIMIT).await;
+        self.screen.clear();
+        if told? == Ended::Interrupted {
             self.screen.text("\n  interrupted");
             return Ok(Outcome::Interrupted);
         }
@@ -305,9 +307,7 @@ impl<'a> Stage<'a> {
     fn introduce(&mut self) {
         let bold = Style::new().bold();
         let title = self.screen.paint.apply(bold, "Rearguard demo");
-        self.screen.text(&format!(
-            "\n  {title}  a bad deployment, a rollback, a page: about a minute, on this machine alone\n"
-        ));
+        self.screen.text(&format!("\n  {title}  a bad deployment, a rollback, a page: in about a minute\n"));
         let state = |broken| if self.options.sabotage == Some(broken) { ", sabotaged" } else { "" };
         let daemon = self.daemon.id().map(|pid| format!(" (pid {pid})")).unwrap_or_default();
         let cast = [
@@ -343,14 +343,14 @@ impl<'a> Stage<'a> {
     /// Leaves everything running and goes on telling until somebody presses Ctrl-C.
     async fn keep(&mut self, follower: &mut Follower) -> Result<(), DemoError> {
         let (program, config) = (self.executable.display(), self.files.config.display());
-        self.screen
-            .text("\n  Everything is left running. Look at it from another terminal; Ctrl-C here ends it.\n");
+        self.screen.text("\n  Everything is left running until Ctrl-C. From another terminal:\n");
         for command in ["status", "incident list", "incident show I1"] {
             self.screen.text(&format!("    {program} {command} --config {config}"));
         }
         self.screen.text(&format!("    curl {}/metrics", self.app.url));
         self.screen.text(&format!("    less {}/received/*\n", self.files.directory.display()));
         while self.step(follower).await? == Ended::Told {}
+        self.screen.clear();
         Ok(())
     }
 

@@ -115,7 +115,7 @@ impl Teller {
             Happening::TriggerPending { key, window, evidence } => {
                 self.waiting = Some(Waiting {
                     label: WINDOW,
-                    text: format!("{} must stay broken for {window}", trigger(key)),
+                    text: format!("{} stays broken", trigger(key)),
                     from_wall_unix_ms: record.wall_unix_ms,
                     until_wall_unix_ms: record.wall_unix_ms + window.as_millis(),
                 });
@@ -188,7 +188,7 @@ impl Teller {
                 self.steps.insert(order.effect, step);
                 self.waiting = Some(Waiting {
                     label: "step",
-                    text: format!("{} may take {}", order.step, order.timeout),
+                    text: order.step.clone(),
                     from_wall_unix_ms: record.wall_unix_ms,
                     until_wall_unix_ms: record.wall_unix_ms + order.timeout.as_millis(),
                 });
@@ -258,7 +258,7 @@ impl Teller {
         let limit = until.since(record.event.at);
         self.waiting = Some(Waiting {
             label: "proof",
-            text: format!("must come within {}", seconds(limit)),
+            text: "until fresh samples are good".to_owned(),
             from_wall_unix_ms: record.wall_unix_ms,
             until_wall_unix_ms: record.wall_unix_ms + limit.as_millis(),
         });
