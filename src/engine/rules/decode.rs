@@ -3,7 +3,7 @@
 //! Every reader returns `None` after it has pushed what is wrong; the caller leaves that part out and continues. So a
 //! value that could not be read is reported once and never again as missing or unknown.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::str::FromStr;
 
 use super::diagnostic::{Diagnostic, Findings, Place, name_hint, nearest};
@@ -43,6 +43,7 @@ pub struct Fields<'n> {
     what: &'static str,
     place: Place,
     entries: BTreeMap<&'n str, (&'n Scalar, &'n Node)>,
+    later: BTreeSet<&'n str>,
 }
 
 impl Shape {
@@ -53,10 +54,12 @@ impl Shape {
             return None;
         };
         let mut entries: BTreeMap<&str, (&Scalar, &Node)> = BTreeMap::new();
+        let mut later = BTreeSet::new();
         for (key, value) in written {
             let name = key.value.as_str();
             if self.later.contains(&name) {
                 out.push(not_supported(key.place(), name));
+                later.insert(name);
             } else if !self.keys.contains(&name) {
                 let known = self.keys.iter().copied();
                 let hint = match nearest(name, known.clone()) {
@@ -71,7 +74,7 @@ impl Shape {
                 entries.insert(name, (key, value));
             }
         }
-        Some(Fields { what: self.what, place: place.clone(), entries })
+        Some(Fields { what: self.what, place: place.clone(), entries, later })
     }
 }
 
@@ -79,6 +82,17 @@ impl<'n> Fields<'n> {
     /// Returns the value of `key`, where it was written.
     pub fn get(&self, key: &str) -> Option<&'n Node> {
         self.entries.get(key).map(|(_, node)| *node)
+    }
+
+    /// Returns where the mapping begins.
+    pub fn place(&self) -> Place {
+        self.place.clone()
+    }
+
+    /// Returns whether `key` was written although this version does not support it: then what it stands in for is not
+    /// missing.
+    pub fn has_later(&self, key: &str) -> bool {
+        self.later.contains(key)
     }
 
     /// Returns where `key` itself was written, or the whole mapping.
@@ -91,7 +105,9 @@ impl<'n> Fields<'n> {
         let found = self.get(key);
         if found.is_none() {
             let message = format!("{} needs `{key}`", self.what);
-            out.push(Diagnostic::error("missing-key", self.place.clone(), message).label("it is missing here"));
+            out.push(
+                Diagnostic::error("missing-key", self.place.clone(), message).label("it is missing here"),
+            );
         }
         found
     }

@@ -4,10 +4,14 @@
 //! together become a [`RuleSet`] ([`compile`]). Every step goes on after an error and tells all of them at once
 //! ([`diagnostic`]). The daemon's own file is read with the same tools.
 
+pub mod compile;
+pub mod condition;
 pub mod decode;
 pub mod diagnostic;
 pub mod set;
+pub mod written;
 pub mod yaml;
 
+pub use compile::{Catalog, Compiled, Lookup, Verified};
 pub use diagnostic::{Diagnostic, Findings, Level, Place, SourceFile};
 pub use set::{Comparison, Condition, Indicator, RuleSet, Then, Trigger, Unit, WindowSpec};

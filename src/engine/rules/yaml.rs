@@ -144,8 +144,14 @@ fn blank_run(text: &str) -> &str {
 ///
 /// The first thing that is not YAML, or not the part of it that is used here: beyond it the rest cannot be read.
 pub fn parse(file: &SourceFile) -> Result<Option<Node>, Diagnostic> {
-    Builder { file, events: Parser::new_from_str(file.text()), anchors: BTreeMap::new(), nodes: 0, aliases: 0 }
-        .document()
+    Builder {
+        file,
+        events: Parser::new_from_str(file.text()),
+        anchors: BTreeMap::new(),
+        nodes: 0,
+        aliases: 0,
+    }
+    .document()
 }
 
 struct Builder<'a> {
@@ -251,7 +257,10 @@ impl<'a> Builder<'a> {
     fn alias(&mut self, id: usize, span: Range<usize>) -> Result<Node, Diagnostic> {
         self.aliases += 1;
         if self.aliases > ALIASES_MAX {
-            return Err(refused(self.file.place(span), format!("more than {ALIASES_MAX} aliases in one file")));
+            return Err(refused(
+                self.file.place(span),
+                format!("more than {ALIASES_MAX} aliases in one file"),
+            ));
         }
         let Some(node) = self.anchors.get(&id).cloned() else {
             return Err(refused(self.file.place(span), "this alias stands for a value that contains it"));
@@ -301,7 +310,9 @@ fn syntax(file: &SourceFile, error: &ScanError) -> Diagnostic {
         ErrorKind::ExpectedFlowMappingSeparator | ErrorKind::ExpectedFlowSequenceSeparator => {
             "put a comma between entries; text that holds `,`, `{` or `[` needs quotes"
         }
-        ErrorKind::UnknownAnchor => "an alias (`*name`) needs an anchor (`&name`) before it; quote text with a `*`",
+        ErrorKind::UnknownAnchor => {
+            "an alias (`*name`) needs an anchor (`&name`) before it; quote text with a `*`"
+        }
         ErrorKind::UnknownQuotedScalarEscape => {
             "in double quotes `\\` begins an escape: use single quotes around the text"
         }
