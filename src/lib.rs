@@ -7,9 +7,11 @@
 //!   way in which state changes.
 //! - [`sources`]: where samples come from; each answers whole, or fails with a reason.
 //! - [`effects`]: what the engine asks for: rollback steps, receivers, and the outbox that retries deliveries.
+//! - [`config`]: `rearguard.yaml` and the rule files, read with every problem at once; secrets stay references.
 //! - [`secret`]: text that must never be printed.
 //! - [`journal`]: what must outlive the process. Events, intents and outbox in one SQLite file; sample windows in another.
 
+pub mod config;
 pub mod effects;
 pub mod engine;
 pub mod journal;

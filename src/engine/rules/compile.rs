@@ -172,7 +172,7 @@ impl Scope {
             |name| indicators.in_file(&self.target, self.file.name(), name),
             out,
         )?;
-        let sources = sources_of(&when.indicator.query, &self.sources);
+        let sources = self.sources.clone();
         let window = self.window(written, &sources, out);
         let name = TriggerName::from(written.name.value.as_str());
         let fingerprint = fingerprint(&self.target, &name, &sources, &when, window);
@@ -329,10 +329,10 @@ fn compile_expression(
     Ok(QueryPlan)
 }
 
-/// Returns the sources whose observations can change what the plan yields.
-fn sources_of(plan: &QueryPlan, scope: &BTreeSet<SourceName>) -> BTreeSet<SourceName> {
-    let _ = plan;
-    scope.clone()
+/// Returns the sources whose observations can change what an indicator yields.
+pub fn sources_of(indicator: &Indicator) -> BTreeSet<SourceName> {
+    let _ = indicator;
+    BTreeSet::new()
 }
 
 /// Hashes what decides whether a trigger's window fills; its texts and consequences may change without losing it.

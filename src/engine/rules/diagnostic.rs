@@ -181,11 +181,16 @@ impl Findings {
     /// All problems, warnings included, in the order of files and lines.
     pub fn conclude<T>(self, value: T) -> Result<(T, Vec<Diagnostic>), Vec<Diagnostic>> {
         let failed = self.has_errors();
-        let mut all = self.0;
-        all.sort_by(|a, b| {
+        let all = self.into_problems();
+        if failed { Err(all) } else { Ok((value, all)) }
+    }
+
+    /// Returns every problem in the order of files and lines.
+    pub fn into_problems(mut self) -> Vec<Diagnostic> {
+        self.0.sort_by(|a, b| {
             (&a.place.file, a.place.span.start, a.level).cmp(&(&b.place.file, b.place.span.start, b.level))
         });
-        if failed { Err(all) } else { Ok((value, all)) }
+        self.0
     }
 }
 
