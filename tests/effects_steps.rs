@@ -1,7 +1,5 @@
 //! Rollback steps against real processes and a real HTTP server: at most once, bounded, told apart.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
-
 mod effects_fixture;
 
 use std::os::unix::fs::PermissionsExt;
@@ -409,7 +407,7 @@ async fn http_steps_succeed_on_2xx_alone() {
         ),
         (
             "HTTP/1.1 302 Found\r\nlocation: http://169.254.169.254/\r\ncontent-length: 0\r\n\r\n",
-            failed("HTTP 302: "),
+            failed("HTTP 302"),
             "",
         ),
     ];

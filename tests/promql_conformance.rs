@@ -76,3 +76,25 @@ fn further_scripts_are_not_answered_wrongly() {
     let complaints = run_directory(Path::new(&directory), |name| name.ends_with(".core.test"));
     assert_nothing_wrong(&complaints);
 }
+
+#[test]
+fn the_runner_notices_wrong_answers() {
+    let load = "load 1m\n  x{a=\"b\"} 1 2\n  x{a=\"c\"} 3\n\n";
+    let wrong = [
+        "eval instant at 0 x\n  x{a=\"b\"} 1\n",
+        "eval instant at 0 x{a=\"b\"}\n  x{a=\"b\"} 1.001\n",
+        "eval instant at 0 x{a=\"b\"}\n  {a=\"b\"} 1\n",
+        "eval instant at 0 x{a=\"b\"}\n",
+        "eval instant at 0 sort(x)\n  expect ordered\n  x{a=\"c\"} 3\n  x{a=\"b\"} 1\n",
+        "eval instant at 0 1 + 1\n  3\n",
+        "eval instant at 0 x\n  expect fail\n",
+        "eval range from 0 to 1m step 1m x{a=\"b\"}\n  x{a=\"b\"} 1 _\n",
+        "eval instant at 0 \"a\"\n  expect string \"b\"\n",
+    ];
+    for script in wrong {
+        let cases = script::run(&format!("{load}{script}"));
+        assert!(matches!(cases.as_slice(), [case] if matches!(case.outcome, Outcome::Wrong(_))), "{script}");
+    }
+    let refused = script::run(&format!("{load}eval instant at 0 info(x)\n  x 1\n"));
+    assert!(matches!(refused.as_slice(), [case] if matches!(case.outcome, Outcome::Refused(_))));
+}

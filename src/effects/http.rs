@@ -58,6 +58,12 @@ pub(super) fn no_answer(error: reqwest::Error) -> String {
     printable::short_line(&printable::error_chain(&error.without_url()), 300)
 }
 
+/// Returns an answer as people read it: `HTTP 503: the start of its body`.
+pub(super) fn refusal(status: reqwest::StatusCode, body: &str) -> String {
+    let code = status.as_u16();
+    if body.is_empty() { format!("HTTP {code}") } else { format!("HTTP {code}: {body}") }
+}
+
 /// Returns how long the server asks us to wait: seconds or an HTTP date (RFC 9110, 10.2.3).
 pub(super) fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
     let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();

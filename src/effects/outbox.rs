@@ -2,8 +2,9 @@
 //!
 //! Each receiver has a worker of its own, so that one that is down delays no other. Within a worker every dedup key has
 //! a lane: its messages go out in the order of their decisions, one at a time, so a resolve never overtakes its trigger,
-//! and a lane that waits for its next try holds up no other. What has never been tried goes before what has failed: the
-//! engine must hear of a first failure soon, for only then does it use another channel.
+//! and a lane that waits for its next try holds up no other. The engine uses another channel only when it hears of a
+//! failure, so it must hear soon: what has never been tried goes before what has failed, and a message that would only
+//! wait, behind one that fails or for a receiver that asked to be left alone, counts as failed at once.
 //!
 //! Nothing here is durable. The journal knows what has not been accepted and dispatches it again after a restart.
 

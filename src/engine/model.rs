@@ -134,6 +134,60 @@ pub fn is_stale_marker(value: f64) -> bool {
     value.to_bits() == STALE_BITS
 }
 
+/// Stores numbers so that every one of them can be read back: for `#[serde(with = "stored_number")]`.
+///
+/// JSON has no NaN and no infinity, and serde_json writes both as `null`, which no number reads back: one error ratio
+/// of `+Inf` in the evidence would make an event unreadable. They are stored as text, `"NaN"`, `"inf"`, `"-inf"`.
+pub mod stored_number {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    /// A number as it is stored.
+    #[derive(Serialize, Deserialize)]
+    #[serde(untagged)]
+    enum Stored {
+        Finite(f64),
+        Named(String),
+    }
+
+    impl Stored {
+        fn of(value: f64) -> Self {
+            if value.is_finite() { Self::Finite(value) } else { Self::Named(value.to_string()) }
+        }
+
+        fn value<E: serde::de::Error>(self) -> Result<f64, E> {
+            match self {
+                Self::Finite(value) => Ok(value),
+                Self::Named(name) => name.parse().map_err(|_| E::custom(format!("`{name}` is not a number"))),
+            }
+        }
+    }
+
+    /// Writes a number.
+    pub fn serialize<S: Serializer>(value: &f64, serializer: S) -> Result<S::Ok, S::Error> {
+        Stored::of(*value).serialize(serializer)
+    }
+
+    /// Reads a number.
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
+        Stored::deserialize(deserializer)?.value()
+    }
+
+    /// The same for a number that may be absent.
+    pub mod optional {
+        use super::{Deserialize, Deserializer, Serialize, Serializer, Stored};
+
+        /// Writes a number or nothing.
+        pub fn serialize<S: Serializer>(value: &Option<f64>, serializer: S) -> Result<S::Ok, S::Error> {
+            value.map(Stored::of).serialize(serializer)
+        }
+
+        /// Reads a number or nothing.
+        pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<f64>, D::Error> {
+            Option::<Stored>::deserialize(deserializer)?.map(Stored::value).transpose()
+        }
+    }
+}
+
 /// How bad it is; the order runs from `Low` to `Critical`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -287,6 +341,25 @@ mod tests {
         let labels = Labels::from_pairs([("b", "1"), ("a", "x"), ("c", ""), ("b", "2")]);
         assert_eq!(labels.iter().collect::<Vec<_>>(), [("a", "x"), ("b", "2")]);
         assert_eq!(labels.with("a", "").with("aa", "y").to_string(), r#"{aa="y", b="2"}"#);
+    }
+
+    #[test]
+    fn every_number_reads_back_from_its_stored_form() {
+        #[derive(Serialize, Deserialize)]
+        struct Row {
+            #[serde(with = "stored_number")]
+            value: f64,
+            #[serde(with = "stored_number::optional", default)]
+            threshold: Option<f64>,
+        }
+        for value in [0.0, -0.0, 0.1 + 0.2, 5e-324, f64::MAX, f64::INFINITY, f64::NEG_INFINITY, f64::NAN] {
+            for threshold in [None, Some(value)] {
+                let text = serde_json::to_string(&Row { value, threshold }).unwrap();
+                let back: Row = serde_json::from_str(&text).unwrap();
+                assert_eq!(back.value.to_bits(), value.to_bits(), "{text}");
+                assert_eq!(back.threshold.map(f64::to_bits), threshold.map(f64::to_bits), "{text}");
+            }
+        }
     }
 
     #[test]

@@ -192,10 +192,16 @@ mod tests {
     use std::os::unix::fs::PermissionsExt as _;
 
     use super::*;
+    use crate::config;
+    use crate::engine::decision::{Mode, StepAction};
+    use crate::engine::model::ReceiverName;
+
+    /// A name that YAML needs quotes for.
+    const EXECUTABLE: &str = "/opt/it's: here/rearguard";
 
     fn scenario(sabotage: Option<Sabotage>) -> Scenario<'static> {
         Scenario {
-            executable: Path::new("/opt/it's here/rearguard"),
+            executable: Path::new(EXECUTABLE),
             app_url: "http://127.0.0.1:1",
             pagerduty_url: "http://127.0.0.1:2",
             smtp: "127.0.0.1:3",
@@ -203,13 +209,8 @@ mod tests {
         }
     }
 
-    fn parse(yaml: &str) -> serde_json::Value {
-        serde_saphyr::from_str(yaml).unwrap_or_else(|error| panic!("{error}\n{yaml}"))
-    }
-
     #[test]
-    fn the_configuration_is_yaml_with_everything_filled_in() {
-        let files = Files::in_directory(PathBuf::from("/tmp/KEY"));
+    fn the_daemon_loads_what_is_written_without_a_warning() {
         let cases = [
             (None, None),
             (Some(Sabotage::Receiver), None),
@@ -217,29 +218,24 @@ mod tests {
             (Some(Sabotage::Verify), Some("pretend")),
         ];
         for (sabotage, instead) in cases {
-            let config = parse(&files.configuration(&scenario(sabotage)));
-            let argv = &config["rollbacks"]["emergency"]["steps"][1]["exec"];
-            assert_eq!(argv[0], "/opt/it's here/rearguard");
-            assert_eq!(argv.get(6).and_then(|argument| argument.as_str()), instead, "{sabotage:?}");
-            assert_eq!(config["receivers"]["pagerduty"]["pagerduty"]["url"], "http://127.0.0.1:2");
-            assert_eq!(config["receivers"]["mail"]["email"]["smtp"], "127.0.0.1:3");
-            assert_eq!(config["sources"]["app"]["scrape"], "http://127.0.0.1:1/metrics");
-            assert_eq!(config["targets"][TARGET]["mode"], "armed");
-            for receiver in [PAGERDUTY, MAIL] {
-                let notified = &config["escalations"]["on-call"][0]["notify"];
-                assert!(notified.as_array().is_some_and(|list| list.iter().any(|name| name == receiver)));
-            }
-        }
-    }
+            let files = Files::create().expect("a directory");
+            files.write(&scenario(sabotage)).expect("the files are written");
+            let loaded = config::load(&files.config)
+                .unwrap_or_else(|refused| panic!("{}", refused.render(config::Style::Plain)));
+            assert_eq!(loaded.render_warnings(config::Style::Plain), "");
+            assert_eq!(loaded.config.control, files.control);
+            config::read_secrets(&loaded.config, None).expect("the routing key can be read");
 
-    #[test]
-    fn the_rules_name_what_the_configuration_has() {
-        let rules = parse(RULES);
-        assert_eq!(rules["target"], TARGET);
-        assert_eq!(rules["triggers"][0]["then"]["rollback"], "emergency");
-        assert_eq!(rules["triggers"][0]["then"]["page"], "on-call");
-        for indicator in ["error_rate", "avg_response_time"] {
-            assert!(rules["indicators"][indicator]["expr"].is_string(), "{indicator} is used by the proof");
+            assert_eq!(loaded.setup.targets[TARGET].mode, Mode::Armed);
+            assert_eq!(loaded.setup.rules.triggers.len(), 1);
+            let receivers: Vec<_> = loaded.setup.receivers.iter().map(ReceiverName::as_str).collect();
+            assert_eq!(receivers, [MAIL, PAGERDUTY]);
+            let StepAction::Exec { argv } = &loaded.setup.plans["emergency"].steps[1].action else {
+                panic!("the second step runs a program");
+            };
+            assert_eq!(argv[0], EXECUTABLE);
+            assert_eq!(argv.get(6).map(String::as_str), instead, "{sabotage:?}");
+            files.remove().expect("it can be removed");
         }
     }
 

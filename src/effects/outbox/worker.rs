@@ -54,12 +54,15 @@ struct Lane {
     items: VecDeque<Item>,
     due: Instant,
     is_on_the_wire: bool,
+    /// Why the first message could not be delivered yet; what stands behind it waits for the same reason.
+    trouble: Option<String>,
 }
 
 struct Item {
     letter: Arc<Letter>,
     delays: ExponentialBackoff,
-    has_failed: bool,
+    /// Whether the engine knows that this message is late, so that it may use another channel.
+    is_told: bool,
 }
 
 impl<C: Channel> Worker<C> {
@@ -110,14 +113,36 @@ impl<C: Channel> Worker<C> {
         if !self.pending.insert(effect) {
             return;
         }
-        let item = Item { delays: self.retry.delays(), has_failed: false, letter };
+        let now = Instant::now();
+        let item = Item { delays: self.retry.delays(), is_told: false, letter };
         let key = item.letter.delivery.message.dedup_key.clone();
-        let lane = self.lanes.entry(key).or_insert_with(|| Lane {
+        let lane = self.lanes.entry(key.clone()).or_insert_with(|| Lane {
             items: VecDeque::new(),
-            due: Instant::now(),
+            due: now,
             is_on_the_wire: false,
+            trouble: None,
         });
         lane.items.push_back(item);
+        if lane.trouble.is_none() && self.paused_until > now {
+            let left = (self.paused_until - now).as_secs();
+            lane.trouble = Some(format!("the receiver asked to be left alone for another {left} s"));
+        }
+        self.tell_trouble(&key).await;
+    }
+
+    /// Tells the engine of every message in the lane that is late and not known to be.
+    async fn tell_trouble(&mut self, key: &str) {
+        let Some(Lane { items, trouble: Some(trouble), .. }) = self.lanes.get_mut(key) else { return };
+        let mut late = Vec::new();
+        for item in items.iter_mut().filter(|item| !item.is_told) {
+            item.is_told = true;
+            late.push(item.letter.delivery.effect);
+        }
+        let trouble = trouble.clone();
+        for effect in late {
+            tracing::warn!(receiver = %self.name, effect = %effect, reason = trouble, "a delivery is late");
+            self.report(effect, DeliveryReport::FirstFailure(trouble.clone())).await;
+        }
     }
 
     /// Uses another receiver; without one, everything that is not on the wire is dead.
@@ -144,7 +169,7 @@ impl<C: Channel> Worker<C> {
         let Some(receiver) = self.receiver.clone().filter(|_| self.paused_until <= now) else { return };
         while self.tries.len() < IN_FLIGHT_MAX {
             let due = self.lanes.iter_mut().filter(|(_, lane)| !lane.is_on_the_wire && lane.due <= now);
-            let first = due.min_by_key(|(_, lane)| (lane.has_failed(), lane.due));
+            let first = due.min_by_key(|(_, lane)| (lane.is_told(), lane.due));
             let Some((key, lane)) = first else { return };
             let Some(item) = lane.items.front() else { return };
             lane.is_on_the_wire = true;
@@ -185,6 +210,7 @@ impl<C: Channel> Worker<C> {
         let Some(lane) = self.lanes.get_mut(&key) else { return };
         lane.is_on_the_wire = false;
         lane.due = Instant::now();
+        lane.trouble = None;
         let done = lane.items.pop_front();
         if lane.items.is_empty() {
             self.lanes.remove(&key);
@@ -206,13 +232,9 @@ impl<C: Channel> Worker<C> {
         let Some(item) = lane.items.front_mut() else { return };
         // The policy's delays never end.
         lane.due = now + item.delays.next().unwrap_or(self.retry.retry_after_max);
-        let effect = item.letter.delivery.effect;
-        if std::mem::replace(&mut item.has_failed, true) {
-            tracing::debug!(receiver = %self.name, effect = %effect, reason, "a delivery failed again");
-        } else {
-            tracing::warn!(receiver = %self.name, effect = %effect, reason, "a delivery failed, going on");
-            self.report(effect, DeliveryReport::FirstFailure(reason)).await;
-        }
+        tracing::debug!(receiver = %self.name, effect = %item.letter.delivery.effect, reason, "a try failed");
+        lane.trouble = Some(reason);
+        self.tell_trouble(key).await;
     }
 
     /// Tells the end of a delivery.
@@ -249,7 +271,7 @@ impl<C: Channel> Worker<C> {
 }
 
 impl Lane {
-    fn has_failed(&self) -> bool {
-        self.items.front().is_some_and(|item| item.has_failed)
+    fn is_told(&self) -> bool {
+        self.items.front().is_some_and(|item| item.is_told)
     }
 }

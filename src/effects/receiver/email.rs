@@ -103,7 +103,9 @@ impl Email {
     ///
     /// Fails, with all problems at once, where an address is not one, nobody would get the mail, or an unprotected
     /// connection would leave this host.
-    pub fn new(settings: EmailSettings) -> Result<Self, InvalidReceiver> {
+    pub fn new(mut settings: EmailSettings) -> Result<Self, InvalidReceiver> {
+        // As in a URL: an IPv6 address may stand in brackets.
+        settings.host = settings.host.trim_start_matches('[').trim_end_matches(']').to_owned();
         let mut problems = Vec::new();
         let mut mailbox = |text: &str| {
             let parsed = text.parse::<Mailbox>();
@@ -288,7 +290,7 @@ fn security(settings: &EmailSettings) -> Result<Security, String> {
         TlsMode::StartTls => Ok(Security::StartTls(tls()?)),
         TlsMode::Implicit => Ok(Security::Implicit(tls()?)),
         TlsMode::PlainLoopbackOnly => {
-            let host = settings.host.trim_start_matches('[').trim_end_matches(']');
+            let host = settings.host.as_str();
             let is_loopback = host == "localhost" || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback());
             if is_loopback {
                 return Ok(Security::Plain);

@@ -115,7 +115,7 @@ impl PagerDuty {
     fn judge(&self, status: StatusCode, body: &[u8], after: Option<Duration>) -> Result<Receipt, SendError> {
         let said = String::from_utf8_lossy(body);
         let said = printable::short_line(self.routing_key.redact(said.trim()).as_str(), ANSWER_CHARS_MAX);
-        let reason = format!("PagerDuty answered HTTP {}: {said}", status.as_u16());
+        let reason = format!("PagerDuty answered {}", http::refusal(status, &said));
         match status.as_u16() {
             202 => match serde_json::from_slice::<Accepted>(body) {
                 Ok(accepted) if accepted.status == "success" => Ok(Receipt(format!("PagerDuty: {said}"))),

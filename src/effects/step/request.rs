@@ -65,7 +65,7 @@ impl Ready {
                 let result = if status.is_success() {
                     StepResult::Succeeded
                 } else {
-                    StepResult::Failed(format!("HTTP {}: {start}", status.as_u16()))
+                    StepResult::Failed(http::refusal(status, &start))
                 };
                 (result, tail.render())
             }

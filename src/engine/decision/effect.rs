@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::setup::StepAction;
 use crate::engine::model::{
     EffectId, IncidentId, JournalId, Labels, PlanName, ReceiverName, RollbackId, Severity, TargetName,
+    stored_number,
 };
 use crate::engine::time::{Span, Timestamp};
 
@@ -97,8 +98,10 @@ pub struct IncidentFacts {
     /// One line: what broke, by how much, for how long.
     pub reason: String,
     /// The measured value, in the indicator's base unit.
+    #[serde(with = "stored_number::optional", default)]
     pub value: Option<f64>,
     /// The threshold that it crossed, in the same unit.
+    #[serde(with = "stored_number::optional", default)]
     pub threshold: Option<f64>,
     /// When it began, in engine time.
     pub since: Timestamp,

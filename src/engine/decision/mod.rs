@@ -10,6 +10,7 @@ pub mod effect;
 pub mod event;
 mod incident;
 pub mod input;
+pub mod link;
 mod paging;
 pub mod placeholders;
 pub mod rollback;

@@ -109,7 +109,7 @@ impl Measurements {
         read_instead: &[(&Condition, &BTreeMap<SourceName, SourceName>)],
         now: Timestamp,
     ) {
-        let mut selectors: BTreeSet<Selector> = BTreeSet::new();
+        let mut selectors: Vec<Selector> = Vec::new();
         let mut retention = MIN_RETENTION;
         let plain = watch.rules.triggers.values().map(|trigger| &trigger.when);
         for condition in plain.chain(read_instead.iter().map(|(condition, _)| *condition)) {
@@ -122,8 +122,10 @@ impl Measurements {
             selectors.extend(query.selectors().map(|selector| selector.over(elsewhere.clone())));
         }
         selectors.extend(watch.versions.iter().filter_map(|(_, detect)| version_selector(detect)));
+        selectors.sort_by(|left, right| left.key().cmp(right.key()));
+        selectors.dedup();
         self.store.set_limits(Limits { retention, series_per_source: SERIES_PER_SOURCE });
-        self.store.set_interest(Interest::Selectors(selectors.into_iter().collect()));
+        self.store.set_interest(Interest::Selectors(selectors));
 
         let gone: Vec<_> =
             self.heard.keys().filter(|name| !watch.paces.contains_key(*name)).cloned().collect();

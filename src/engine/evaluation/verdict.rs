@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::engine::model::{Labels, RollbackId, SourceName, TargetName, TriggerName};
+use crate::engine::model::{Labels, RollbackId, SourceName, TargetName, TriggerName, stored_number};
 use crate::engine::series::SourceFailure;
 use crate::engine::time::{Span, Timestamp};
 
@@ -65,8 +65,10 @@ impl fmt::Display for UnknownReason {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Evidence {
     /// The measured value, in the indicator's base unit.
+    #[serde(with = "stored_number")]
     pub value: f64,
     /// The threshold, in the same unit.
+    #[serde(with = "stored_number")]
     pub threshold: f64,
     /// The condition as written.
     pub condition: String,

@@ -25,7 +25,7 @@ pub(super) fn compile(expr: &Expr, scope: &Scope) -> Result<Plan, Vec<Problem>> 
     let mut compiler = Compiler {
         scope,
         problems: Vec::new(),
-        selectors: BTreeSet::new(),
+        selectors: Vec::new(),
         reach: Span::ZERO,
         outer: Span::ZERO,
         pinned: Vec::new(),
@@ -51,7 +51,7 @@ pub(super) fn compile(expr: &Expr, scope: &Scope) -> Result<Plan, Vec<Problem>> 
 struct Compiler<'s> {
     scope: &'s Scope,
     problems: Vec<Problem>,
-    selectors: BTreeSet<Selector>,
+    selectors: Vec<Selector>,
     reach: Span,
     /// How far back the subqueries around the current node look.
     outer: Span,
@@ -208,7 +208,9 @@ impl Compiler<'_> {
             }
         };
         let selector = Selector::new(matchers, sources);
-        self.selectors.insert(selector.clone());
+        if !self.selectors.contains(&selector) {
+            self.selectors.push(selector.clone());
+        }
         Some(selector)
     }
 

@@ -19,6 +19,9 @@ pub const LOOKBACK: Span = Span::from_secs(300);
 /// How many points and elements one evaluation may touch; Prometheus' default for samples in memory is the same.
 const MAX_WORK: u64 = 50_000_000;
 
+/// What one step of a subquery costs beside the elements that it yields: about as much as touching so many samples.
+pub(super) const STEP_WORK: usize = 16;
+
 /// When and how a plan is evaluated.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct EvalContext {

@@ -96,7 +96,7 @@ impl Buckets {
         let mut rank = q * total;
         let buckets = &self.0;
         let last = buckets.len() - 1;
-        let at = buckets[..last].partition_point(|bucket| !(bucket.count >= rank));
+        let at = buckets[..last].iter().position(|bucket| bucket.count >= rank).unwrap_or(last);
         if at == last {
             // Somewhere above the highest finite bound; nothing tells how far.
             return buckets[last - 1].upper;
@@ -178,7 +178,8 @@ mod tests {
     #[test]
     fn quantiles() {
         // buckets, q, value
-        let cases: &[(&[(f64, f64)], f64, f64)] = &[
+        type Case<'c> = (&'c [(f64, f64)], f64, f64);
+        let cases: &[Case<'_>] = &[
             (&[(1.0, 10.0), (2.0, 20.0), (INF, 20.0)], 0.5, 1.0),
             (&[(1.0, 10.0), (2.0, 20.0), (INF, 20.0)], 0.75, 1.5),
             (&[(1.0, 10.0), (INF, 20.0)], 0.99, 1.0),

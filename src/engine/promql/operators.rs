@@ -169,12 +169,13 @@ fn unique_side<'v>(
 /// The labels of a joined element (`resultMetric` in Prometheus).
 fn result_labels(join: &Join, many: &Labels, one: &Labels) -> Labels {
     let drops_name = join.bool || !join.op.is_comparison();
+    let stays = |name: &str| name != METRIC_NAME || !drops_name;
     match (&join.cardinality, &join.key) {
         (Cardinality::OneToOne, LabelChoice::Only(names)) => {
-            many.filtered(|name| names.contains(name) && !(drops_name && name == METRIC_NAME))
+            many.filtered(|name| names.contains(name) && stays(name))
         }
         (Cardinality::OneToOne, LabelChoice::AllBut(names)) => {
-            many.filtered(|name| !names.contains(name) && !(drops_name && name == METRIC_NAME))
+            many.filtered(|name| !names.contains(name) && stays(name))
         }
         (Cardinality::ManyToOne(include) | Cardinality::OneToMany(include), _) => {
             let labels = if drops_name { many.without_name() } else { many.clone() };

@@ -121,6 +121,17 @@ impl<'t> Parser<'t> {
 
     /// An expression whose operators bind at least as strongly as `weakest`.
     fn expression(&mut self, weakest: u8) -> Parsed<Expr> {
+        self.nesting += 1;
+        if self.nesting > MAX_NESTING {
+            let message = format!("the expression is nested more than {MAX_NESTING} levels deep");
+            return Err(self.error(message));
+        }
+        let expr = self.operators(weakest);
+        self.nesting -= 1;
+        expr
+    }
+
+    fn operators(&mut self, weakest: u8) -> Parsed<Expr> {
         let mut left = self.operand()?;
         while let Some(op) = self.peek_operator() {
             if op.precedence() < weakest {
@@ -150,26 +161,19 @@ impl<'t> Parser<'t> {
 
     /// Signs and what follows them. A sign binds like `*`: `-2^2` is `-(2^2)`, `-a*b` is `(-a)*b`.
     fn operand(&mut self) -> Parsed<Expr> {
-        self.nesting += 1;
-        if self.nesting > MAX_NESTING {
-            let message = format!("the expression is nested more than {MAX_NESTING} levels deep");
-            return Err(self.error(message));
-        }
         let sign = match self.peek() {
             TokenKind::Symbol("-") => Some(UnaryOp::Minus),
             TokenKind::Symbol("+") => Some(UnaryOp::Plus),
             _ => None,
         };
-        let expr = match sign {
+        match sign {
             Some(op) => {
                 let sign = self.advance();
                 let operand = self.expression(BinaryOp::Power.precedence())?;
                 Self::node(sign.to(operand.span), ExprKind::Unary(op, Box::new(operand)))
             }
             None => self.primary().and_then(|primary| self.postfix(primary)),
-        };
-        self.nesting -= 1;
-        expr
+        }
     }
 
     fn primary(&mut self) -> Parsed<Expr> {

@@ -37,7 +37,7 @@ impl Scope {
 pub struct Plan {
     pub(super) root: Output,
     pub(super) span: TextSpan,
-    pub(super) selectors: BTreeSet<Selector>,
+    pub(super) selectors: Vec<Selector>,
     pub(super) reach: Span,
     pub(super) pinned: Vec<TextSpan>,
 }
@@ -300,3 +300,6 @@ pub(super) struct SetPlan {
     pub(super) left: Vector,
     pub(super) right: Vector,
 }
+
+#[cfg(test)]
+mod tests;

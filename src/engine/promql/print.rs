@@ -102,7 +102,7 @@ fn print_selector(selector: &VectorSelector, f: &mut Formatter<'_>) -> fmt::Resu
 
 fn print_shift(shift: &Shift, f: &mut Formatter<'_>) -> fmt::Result {
     match shift.at {
-        #[expect(clippy::cast_precision_loss, reason = "the parser lets no time beyond 2^53 ms through")]
+        #[expect(clippy::cast_precision_loss, reason = "the parser lets no time beyond 10^15 ms through")]
         Some(At::Millis(ms)) => write!(f, " @ {}", number_text(ms as f64 / 1000.0))?,
         Some(At::Start) => f.write_str(" @ start()")?,
         Some(At::End) => f.write_str(" @ end()")?,

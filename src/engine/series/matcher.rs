@@ -1,6 +1,5 @@
 //! Label matchers, and the selectors that are made of them.
 
-use std::cmp::Ordering;
 use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
@@ -108,7 +107,7 @@ impl Sources {
 pub struct Selector {
     matchers: Arc<[Matcher]>,
     sources: Sources,
-    /// The canonical text, so that selectors can be map keys.
+    /// The canonical text: what selectors are compared and looked up by.
     key: Arc<str>,
 }
 
@@ -119,6 +118,11 @@ impl Selector {
         texts.sort();
         let key = format!("{{{}}} in {sources:?}", texts.join(","));
         Self { matchers: matchers.into(), sources, key: key.into() }
+    }
+
+    /// Returns a text that is the same for equal selectors only.
+    pub fn key(&self) -> &Arc<str> {
+        &self.key
     }
 
     /// Returns the matchers as written.
@@ -165,18 +169,6 @@ impl PartialEq for Selector {
 }
 
 impl Eq for Selector {}
-
-impl PartialOrd for Selector {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl Ord for Selector {
-    fn cmp(&self, other: &Self) -> Ordering {
-        self.key.cmp(&other.key)
-    }
-}
 
 #[cfg(test)]
 mod tests {

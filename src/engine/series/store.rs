@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use super::matcher::Selector;
 use super::observation::Observation;
@@ -128,7 +129,8 @@ pub struct Store {
     series: Vec<Option<Series>>,
     free: Vec<SeriesId>,
     sources: BTreeMap<SourceName, SourceState>,
-    resolved: BTreeMap<Selector, Resolved>,
+    /// By the selector's key.
+    resolved: BTreeMap<Arc<str>, Resolved>,
 }
 
 impl Store {
@@ -161,7 +163,7 @@ impl Store {
         if let Interest::Selectors(selectors) = &self.interest {
             let resolved = selectors
                 .iter()
-                .map(|s| (s.clone(), Resolved { selector: s.clone(), series: self.scan(s) }))
+                .map(|s| (s.key().clone(), Resolved { selector: s.clone(), series: self.scan(s) }))
                 .collect();
             self.resolved = resolved;
         }
@@ -264,7 +266,7 @@ impl Store {
     ///
     /// Free of work for the selectors of the loaded rules, a scan for others.
     pub fn select(&self, selector: &Selector) -> Cow<'_, [SeriesId]> {
-        match self.resolved.get(selector) {
+        match self.resolved.get(selector.key()) {
             Some(resolved) => Cow::Borrowed(&resolved.series),
             None => Cow::Owned(self.scan(selector)),
         }
@@ -272,7 +274,7 @@ impl Store {
 
     /// Returns whether everything that `selector` could select is kept, so that "nothing" means "there is nothing".
     pub fn keeps(&self, selector: &Selector) -> bool {
-        matches!(self.interest, Interest::Everything) || self.resolved.contains_key(selector)
+        matches!(self.interest, Interest::Everything) || self.resolved.contains_key(selector.key())
     }
 
     /// Returns the sources that have answered or failed at least once.

@@ -2,6 +2,7 @@
 
 use clap::builder::styling::{AnsiColor, Style};
 
+use crate::effects::printable;
 use crate::engine::time::Span;
 
 /// The column in which labels begin: two blanks, the time, the mark.
@@ -106,7 +107,9 @@ impl Line {
             paint.apply(self.mark.style(), &sign),
             paint.apply(self.mark.style(), &label)
         );
-        for (number, part) in wrap(&printable(&self.text), width.saturating_sub(TEXT_AT)).iter().enumerate() {
+        for (number, part) in
+            wrap(&printable::line(&self.text), width.saturating_sub(TEXT_AT)).iter().enumerate()
+        {
             if number > 0 {
                 out.push('\n');
                 out.push_str(&" ".repeat(TEXT_AT));
@@ -116,21 +119,6 @@ impl Line {
         }
         out
     }
-}
-
-/// Escapes control characters: text from the world outside never moves the cursor (E11).
-pub fn printable(text: &str) -> String {
-    text.chars().fold(String::with_capacity(text.len()), |mut out, c| {
-        match c {
-            // Directions of writing and invisible characters can hide text just as control characters can.
-            '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => {
-                out.extend(c.escape_unicode());
-            }
-            c if c.is_control() => out.extend(c.escape_default()),
-            c => out.push(c),
-        }
-        out
-    })
 }
 
 /// Breaks `text` at blanks into parts of at most `width` characters; longer words are cut.

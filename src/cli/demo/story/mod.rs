@@ -11,7 +11,7 @@ pub mod tests;
 
 use std::collections::BTreeMap;
 
-pub use line::{LABEL_WIDTH, Line, Mark, Paint, TEXT_AT, printable};
+pub use line::{LABEL_WIDTH, Line, Mark, Paint, TEXT_AT};
 pub use summary::{closing, summary};
 
 use super::app::Version;

@@ -6,10 +6,11 @@ use clap::builder::styling::{AnsiColor, Style};
 use comfy_table::{Attribute, Cell, ColumnConstraint, ContentArrangement, Table, Width, presets};
 
 use super::telling::between;
-use super::{Deed, Item, Paint, printable, seconds, shortened};
+use super::{Deed, Item, Paint, seconds, shortened};
 use crate::cli::demo::Sabotage;
 use crate::cli::demo::arrival::{Arrived, Mail, Page};
 use crate::cli::demo::load::Seen;
+use crate::effects::printable;
 use crate::engine::decision::{Happening, Outcome};
 use crate::engine::time::Span;
 
@@ -100,7 +101,7 @@ pub fn summary(items: &[Item], users: Option<Seen>, width: usize, paint: Paint) 
     for (at, [name, value, words]) in rows.into_iter().enumerate() {
         let value = Cell::new(value).set_alignment(comfy_table::CellAlignment::Right);
         let value = if at < times { value.add_attribute(Attribute::Bold) } else { value };
-        table.add_row([Cell::new(name), value, Cell::new(printable(&words))]);
+        table.add_row([Cell::new(name), value, Cell::new(printable::line(&words))]);
     }
     // Never narrower than its content: only the words in the last column may wrap.
     for column in [0, 1] {
@@ -127,7 +128,7 @@ pub fn closing(sabotage: Option<Sabotage>, missing: &[String], paint: Paint) -> 
     }
     let bad = AnsiColor::Red.on_default().bold();
     let head = paint.apply(bad, "✗ Not as it should be:");
-    let lines: Vec<_> = missing.iter().map(|line| format!("    - {}", printable(line))).collect();
+    let lines: Vec<_> = missing.iter().map(|line| format!("    - {}", printable::line(line))).collect();
     format!("  {head}\n{}", lines.join("\n"))
 }
 

@@ -74,7 +74,7 @@ mod tests {
             ("minute", leap, 59.0),
             ("month", leap, 2.0),
             ("year", leap, 2016.0),
-            ("year", -1.0, 1970.0),
+            ("year", -1.0, 1969.0),
             ("hour", 0.9, 0.0),
         ];
         for (name, seconds, expected) in cases {

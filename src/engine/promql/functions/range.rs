@@ -237,7 +237,8 @@ mod tests {
     #[test]
     fn counters_extrapolate_as_in_prometheus() {
         // points, start, end, increase
-        let cases: &[(&[(i64, f64)], i64, i64, Option<f64>)] = &[
+        type Case<'c> = (&'c [(i64, f64)], i64, i64, Option<f64>);
+        let cases: &[Case<'_>] = &[
             (&[(10, 5.0)], 0, 10, None),
             (&[(10, 0.0), (20, 10.0)], 0, 20, Some(10.0)),
             (&[(10, 100.0), (20, 110.0)], 0, 20, Some(20.0)),

@@ -115,11 +115,12 @@ impl Parser<'_> {
         if !self.is_symbol("]") {
             return Err(self.unexpected("`]`, or `:` and the step of a subquery"));
         }
-        let span = expr.span.to(self.advance());
+        let close = self.advance();
+        let span = expr.span.to(close);
         let ExprKind::Selector(mut selector) = expr.kind else {
             let message = "a range can only follow a selector";
             return Err(Box::new(
-                Problem::new(open.to(span), message)
+                Problem::new(open.to(close), message)
                     .with_hint("a subquery has a colon: `[5m:]` or `[5m:30s]`"),
             ));
         };
@@ -192,8 +193,8 @@ impl Parser<'_> {
             let span = self.span();
             let seconds = self.signed_number()?;
             let millis = (seconds * 1000.0).round();
-            // Beyond 2^53 ms a float no longer counts milliseconds.
-            if !(millis.abs() < 9e15) {
+            // Up to here (the year 33,658) seconds in a float tell every millisecond apart.
+            if millis.is_nan() || millis.abs() >= 1e15 {
                 return Err(Box::new(Problem::new(span, "the time after `@` is out of bounds")));
             }
             #[expect(clippy::cast_possible_truncation, reason = "bounded above, and whole")]

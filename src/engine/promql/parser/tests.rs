@@ -1,1 +1,417 @@
+use proptest::prelude::*;
 
+use super::super::ast::{
+    Aggregate, At, Binary, Edges, FillSide, Grouping, LabelMatcher, MatchGroup, MatchLabels, Matching, Shift,
+    Subquery, VectorSelector,
+};
+use super::super::{Problem, TextSpan, parse};
+use super::*;
+use crate::engine::series::MatchOp;
+
+/// Expressions that parse, with what they print as.
+const GOOD: &[(&str, &str)] = &[
+    ("1", "1"),
+    ("0x1F", "31"),
+    ("1_000", "1000"),
+    ("1e-3", "0.001"),
+    ("5m", "300"),
+    ("1h30m + 500ms", "5400 + 0.5"),
+    ("+Inf", "+Inf"),
+    ("nAn", "NaN"),
+    ("-2^2", "-2 ^ 2"),
+    ("2^3^2", "2 ^ 3 ^ 2"),
+    ("a or b and c unless d", "a or b and c unless d"),
+    ("a == bool 1", "a == bool 1"),
+    ("1 == BOOL 2", "1 == bool 2"),
+    (r#"'a' "#, r#""a""#),
+    (r"`\n`", r#""\\n""#),
+    ("foo # comment", "foo"),
+    ("foo:bar:baz", "foo:bar:baz"),
+    ("foo{a='b',}", r#"foo{a="b"}"#),
+    (r#"{"http.dur", a="b"}"#, r#"{"http.dur", a="b"}"#),
+    (r#"{"foo"}"#, "foo"),
+    (r#"{"a.b"=~"c"}"#, r#"{"a.b"=~"c"}"#),
+    (r#"{__name__="foo"}"#, r#"{__name__="foo"}"#),
+    (r#"foo{on="x", by="y", offset!="z", or!~"w"}"#, r#"foo{on="x", by="y", offset!="z", or!~"w"}"#),
+    ("foo[5m]", "foo[300]"),
+    ("foo[300]", "foo[300]"),
+    ("foo offset 5m", "foo offset 300"),
+    ("foo offset -5m", "foo offset -300"),
+    ("foo offset 5m * 2", "foo offset 300 * 2"),
+    ("foo offset (5m * 2)", "foo offset (300 * 2)"),
+    ("foo[5m+1m]", "foo[300 + 60]"),
+    ("foo[5m] offset 1m @ 100", "foo[300] @ 100 offset 60"),
+    ("foo @ start() offset -1", "foo @ start() offset -1"),
+    ("foo @ -1.5", "foo @ -1.5"),
+    ("foo @ END()", "foo @ end()"),
+    ("foo[5m:]", "foo[300:]"),
+    ("(foo)[5m:1m] offset 1h", "(foo)[300:60] offset 3600"),
+    ("rate(foo[1m])[5m:]", "rate(foo[60])[300:]"),
+    ("foo[5m] anchored", "foo[300] anchored"),
+    ("foo smoothed", "foo smoothed"),
+    ("foo[min_of(step(), 5m)]", "foo[min_of(step(), 300)]"),
+    ("sum(foo)", "sum(foo)"),
+    ("SUM BY (a, b) (foo)", "sum by (a, b) (foo)"),
+    ("sum(foo) by (a,)", "sum by (a) (foo)"),
+    (r#"sum without ("a.b") (foo)"#, r#"sum without ("a.b") (foo)"#),
+    ("sum by () (foo)", "sum by () (foo)"),
+    ("sum", "sum"),
+    ("sum + count", "sum + count"),
+    ("topk(5, foo)", "topk(5, foo)"),
+    (r#"count_values("v", foo)"#, r#"count_values("v", foo)"#),
+    ("a + on(x) group_left b", "a + on (x) group_left () b"),
+    ("a + ignoring(x) group_right(y) b", "a + ignoring (x) group_right (y) b"),
+    ("a + fill(0) b", "a + fill (0) b"),
+    ("a + on(x) fill_left(-1) fill_right(NaN) b", "a + on (x) fill_left (-1) fill_right (NaN) b"),
+    ("a </ b", "a </ b"),
+    ("a atan2 b", "a atan2 b"),
+    ("start", "start"),
+    ("end() - start()", "end() - start()"),
+    ("minute()", "minute()"),
+    ("round(foo, 5)", "round(foo, 5)"),
+    ("info(foo, {a='b'})", r#"info(foo, {a="b"})"#),
+    ("((foo))", "((foo))"),
+    ("foo{a=\"\\u00e9\\n\"}", "foo{a=\"\u{e9}\\n\"}"),
+];
+
+#[test]
+fn good_expressions_print_in_canonical_form_and_read_back() {
+    for (text, printed) in GOOD {
+        let found = parse(text).map(|expr| expr.to_string());
+        assert_eq!(found, Ok((*printed).to_owned()), "{text}");
+        assert_eq!(parse(printed).map(|expr| expr.to_string()), Ok((*printed).to_owned()), "{printed}");
+    }
+}
+
+/// Text, where the first problem is, and a part of what it says.
+const BAD: &[(&str, (usize, usize), &str)] = &[
+    ("", (0, 0), "empty"),
+    ("# only", (6, 6), "empty"),
+    ("foo bar", (4, 7), "expected an operator"),
+    ("1 +", (3, 3), "unexpected the end"),
+    ("(1", (2, 2), "expected `)`"),
+    ("1)", (1, 2), "unexpected `)`"),
+    ("raet(foo[5m])", (0, 4), "did you mean `rate`"),
+    ("frobnicate(foo)", (0, 10), "unknown function"),
+    ("rate(foo)", (5, 8), "expected type range vector in call to function `rate`, got instant vector"),
+    ("rate(foo)", (5, 8), "add a range"),
+    ("abs(foo[5m])", (4, 11), "expected type instant vector in call to function `abs`, got range vector"),
+    ("abs(1)", (4, 5), "got scalar"),
+    ("rate(foo[5m], 1)", (0, 16), "takes 1 argument(s), 2 given"),
+    ("clamp(foo, 1)", (0, 13), "takes 3 argument(s), 2 given"),
+    ("label_join(foo)", (0, 15), "at least 3"),
+    ("round(foo, 1, 2)", (0, 16), "1 to 2"),
+    ("abs(foo,)", (8, 9), "unexpected `)`"),
+    ("sum(foo, bar)", (3, 13), "takes 1 argument(s), 2 given"),
+    ("topk(foo)", (4, 9), "takes 2 argument(s), 1 given"),
+    ("topk(foo, foo)", (5, 8), "expected type scalar"),
+    ("sum(1)", (4, 5), "expected type instant vector"),
+    ("sum by (1) (foo)", (8, 9), "label name"),
+    ("sum by (a) (foo) by (b)", (17, 19), "unexpected `by`"),
+    ("1 == 2", (2, 4), "must use `bool`"),
+    ("1 + bool 2", (4, 8), "`bool` can only follow a comparison"),
+    ("1 and foo", (2, 5), "not scalars"),
+    ("foo[5m] + 1", (0, 7), "got range vector"),
+    ("'a' + 1", (0, 3), "got string"),
+    ("-'a'", (1, 4), "got string"),
+    ("foo + on(a) 1", (4, 5), "two instant vectors"),
+    ("foo and on(a) group_left bar", (14, 24), "no grouping"),
+    ("foo + group_left bar", (6, 16), "unexpected `group_left`"),
+    ("foo + on(a) group_left(a) bar", (4, 5), "must not be both"),
+    ("{}", (0, 2), "must have a name or a matcher"),
+    ("{a=~'.*'}", (0, 9), "must have a name or a matcher"),
+    ("foo{'bar'}", (4, 9), "set twice"),
+    ("foo{__name__='bar'}", (4, 18), "set twice"),
+    ("foo{a}", (5, 6), "expected `=`"),
+    ("foo{a=b}", (6, 7), "quoted label value"),
+    ("foo{a='b' c='d'}", (10, 11), "`,` or `}`"),
+    ("foo{a='b' or c='d'}", (10, 12), "no `or` between matchers"),
+    ("foo{a=~'('}", (4, 10), "invalid regular expression"),
+    ("foo{=\"a\"}", (4, 5), "label name"),
+    ("foo{''='a'}", (4, 6), "must not be empty"),
+    ("foo[]", (4, 5), "unexpected `]`"),
+    ("foo[0]", (4, 5), "greater than 0"),
+    ("foo[-5m]", (4, 7), "greater than 0"),
+    ("foo[bar]", (4, 7), "expected a duration"),
+    ("foo[5m", (6, 6), "`]`"),
+    ("foo[5m:0s]", (7, 9), "greater than 0"),
+    ("(foo)[5m]", (5, 9), "a subquery has a colon"),
+    ("foo[5m][5m]", (7, 8), "one range only"),
+    ("foo offset 5m[5m]", (13, 14), "follow the range"),
+    ("foo[5m][5m:]", (0, 7), "expected type instant vector in a subquery"),
+    ("foo offset", (10, 10), "a duration"),
+    ("foo offset bar", (11, 14), "expected a duration"),
+    ("foo offset 1m offset 2m", (14, 20), "set twice"),
+    ("foo @ 1 @ 2", (8, 9), "set twice"),
+    ("foo @ bar", (6, 9), "a number or a duration"),
+    ("foo @ Inf", (6, 9), "out of bounds"),
+    ("(foo) offset 5m", (6, 12), "only follow a selector"),
+    ("1 @ 5", (2, 3), "only follow a selector"),
+    ("on", (0, 2), "unexpected `on`"),
+    ("foo[5m] anchored anchored", (17, 25), "once"),
+    ("foo$", (3, 4), "unexpected character"),
+    ("sum_over_time(foo[5m:1m:1m])", (23, 24), "unexpected `:`"),
+];
+
+#[test]
+fn bad_expressions_are_pointed_at() {
+    for (text, (start, end), message) in BAD {
+        let problems = parse(text).err().unwrap_or_default();
+        let Some(first) = problems.first() else { panic!("{text} must not parse") };
+        assert_eq!(first.span, TextSpan::new(*start, *end), "{text}: {first}");
+        assert!(first.to_string().contains(message), "{text}: {first}");
+    }
+}
+
+#[test]
+fn all_type_errors_are_told_at_once_in_the_order_of_the_text() {
+    let problems = parse("rate(a) + abs(b[5m]) + (1 == 2) + c{d=~'['}").err().unwrap_or_default();
+    let starts: Vec<_> = problems.iter().map(|problem| problem.span.start).collect();
+    assert_eq!(starts, [5, 14, 26, 36]);
+}
+
+#[test]
+fn every_node_knows_its_bytes() {
+    let text = r#" sum by (a) (rate(foo{b="c"}[5m] offset 1m)) / (x) "#;
+    let mut seen = Vec::new();
+    let mut todo: Vec<Expr> = parse(text).into_iter().collect();
+    while let Some(expr) = todo.pop() {
+        seen.push(&text[expr.span.start..expr.span.end]);
+        expr.for_each_child(&mut |child| todo.push(child.clone()));
+    }
+    seen.sort_unstable();
+    let expected = [
+        "(x)",
+        "1m",
+        "5m",
+        r#"foo{b="c"}[5m] offset 1m"#,
+        r#"rate(foo{b="c"}[5m] offset 1m)"#,
+        r#"sum by (a) (rate(foo{b="c"}[5m] offset 1m))"#,
+        r#"sum by (a) (rate(foo{b="c"}[5m] offset 1m)) / (x)"#,
+        "x",
+    ];
+    assert_eq!(seen, expected);
+}
+
+/// Texts that nest or chain as deep as they can; a parser that trusts its stack dies of one of them.
+fn hostile() -> Vec<String> {
+    let chain = |op: &str, n: usize| vec!["1"; n].join(op);
+    let wrap = |open: &str, inner: &str, close: &str, n: usize| open.repeat(n) + inner + &close.repeat(n);
+    let mut texts = Vec::new();
+    for n in [90, 99, 240, 10_000, 20_000] {
+        texts.extend([
+            wrap("(", "1", ")", n),
+            chain("+", n),
+            chain("^", n),
+            chain(" == bool ", n.min(5000)),
+            format!("{}1", "-".repeat(n)),
+            wrap("abs(", "a", ")", n.min(12_000)),
+            wrap("sum by (a) (", "a", ")", n.min(4_000)),
+            format!("a{}", "[1:1]".repeat(n.min(12_000))),
+            format!("a[{}]", wrap("(", "1", ")", n)),
+            format!("a{}", " offset 1".repeat(n.min(6_000))),
+            wrap("a[", "1", "]", n),
+            "(".repeat(n),
+            "a{".repeat(n),
+            wrap("-(", "1", ")", n),
+            vec!["a"; n].join(" or "),
+        ]);
+    }
+    texts
+}
+
+#[test]
+fn nothing_overflows_a_small_stack() {
+    // Two megabytes is what a thread of the standard library has, debug builds included.
+    for text in hostile() {
+        match parse(&text) {
+            Ok(expr) => {
+                assert!(expr.height() <= MAX_HEIGHT);
+                assert_eq!(expr.to_string().len(), expr.clone().to_string().len());
+            }
+            Err(problems) => {
+                assert!(problems.iter().all(|problem| problem.span.end <= text.len()), "{text:.60}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_chain_within_the_limit_parses_and_one_beyond_is_pointed_at() {
+    let chain = |n: usize| vec!["1"; n].join("+");
+    assert!(parse(&chain(usize::from(MAX_HEIGHT))).is_ok());
+    let problems: Vec<Problem> = parse(&chain(10_000)).err().unwrap_or_default();
+    assert!(problems.iter().any(|problem| problem.message.contains("nested")), "{problems:?}");
+}
+
+fn node(kind: ExprKind) -> Expr {
+    Expr::new(TextSpan::default(), kind)
+}
+
+/// Removes what printing does not keep: where things stood, and `+`/`-` of numbers' own.
+fn bare(expr: &Expr) -> String {
+    let debug = format!("{expr:?}");
+    let mut out = String::new();
+    let mut rest = debug.as_str();
+    while let Some(at) = rest.find("TextSpan {") {
+        out.push_str(&rest[..at]);
+        let end = rest[at..].find('}').map_or(rest.len(), |end| at + end + 1);
+        rest = &rest[end..];
+    }
+    out + rest
+}
+
+fn label() -> impl Strategy<Value = String> {
+    prop_oneof!["[a-z_][a-z0-9_]{0,5}", "[ -~]{1,6}", Just("offset".to_owned()), "\\PC{1,4}"]
+}
+
+fn number() -> impl Strategy<Value = f64> {
+    prop_oneof![
+        (0_u32..100_000).prop_map(|n| f64::from(n) / 8.0),
+        Just(f64::INFINITY),
+        Just(f64::NAN),
+        (0.0..f64::MAX),
+        Just(f64::MIN_POSITIVE),
+    ]
+}
+
+fn duration() -> impl Strategy<Value = Expr> {
+    let leaf = prop_oneof![
+        (1_u32..100_000).prop_map(|ms| node(ExprKind::Number(f64::from(ms) / 1000.0))),
+        Just("step").prop_map(|name| call(name, Vec::new())),
+    ];
+    leaf.prop_recursive(2, 6, 2, |inner| {
+        (inner.clone(), inner).prop_map(|(left, right)| {
+            let op_span = TextSpan::default();
+            let sum = Binary {
+                op: BinaryOp::Add,
+                op_span,
+                bool: false,
+                matching: Matching::default(),
+                left,
+                right: node(ExprKind::Paren(Box::new(right))),
+            };
+            node(ExprKind::Paren(Box::new(node(ExprKind::Binary(Box::new(sum))))))
+        })
+    })
+}
+
+fn call(name: &str, args: Vec<Expr>) -> Expr {
+    let function = Function::named(name).unwrap_or(&FUNCTIONS[0]);
+    node(ExprKind::Call(Box::new(Call { function, args })))
+}
+
+fn shift() -> impl Strategy<Value = Shift> {
+    let at = prop_oneof![
+        Just(At::Start),
+        Just(At::End),
+        (-999_999_999_999_999_i64..1_000_000_000_000_000).prop_map(At::Millis)
+    ];
+    let offset = (duration(), any::<bool>()).prop_map(|(duration, negative)| {
+        let signed = |duration| node(ExprKind::Unary(UnaryOp::Minus, Box::new(duration)));
+        if negative { signed(duration) } else { duration }
+    });
+    (prop::option::of(offset), prop::option::of(at)).prop_map(|(offset, at)| Shift { offset, at })
+}
+
+fn selector(range: bool) -> impl Strategy<Value = Expr> {
+    let op = prop_oneof![Just(MatchOp::Equal), Just(MatchOp::NotEqual)];
+    let matcher =
+        (label(), op, "\\PC{0,8}").prop_filter("a name of its own", |(name, ..)| name != "__name__");
+    let matchers = prop::collection::vec(
+        matcher.prop_map(|(name, op, value)| LabelMatcher { span: TextSpan::default(), name, op, value }),
+        0..3,
+    );
+    let edges = prop::option::of(prop_oneof![Just(Edges::Anchored), Just(Edges::Smoothed)]);
+    (label(), matchers, duration(), edges, shift()).prop_map(
+        move |(name, matchers, duration, edges, shift)| {
+            let range = range.then_some(duration);
+            let selector = VectorSelector { name: Some(name), matchers, range, edges, shift };
+            node(ExprKind::Selector(Box::new(selector)))
+        },
+    )
+}
+
+fn matching() -> impl Strategy<Value = Matching> {
+    let labels = (any::<bool>(), prop::collection::vec("[a-m]{1,3}", 0..3))
+        .prop_map(|(on, labels)| MatchLabels { on, labels });
+    let group = (any::<bool>(), prop::collection::vec("[n-z]{1,3}", 0..3))
+        .prop_map(|(left, include)| MatchGroup { left, include });
+    let side = prop_oneof![Just(FillSide::Both), Just(FillSide::Left), Just(FillSide::Right)];
+    let fill = prop::collection::vec((side, (-9.0..9.0)), 0..2);
+    (prop::option::of(labels), prop::option::of(group), fill).prop_map(|(labels, group, fill)| {
+        let group = labels.as_ref().and(group);
+        Matching { labels, group, fill }
+    })
+}
+
+fn vector() -> impl Strategy<Value = Expr> {
+    let paren = |expr| node(ExprKind::Paren(Box::new(expr)));
+    let op = prop::sample::select(&BinaryOp::ALL[..]).prop_map(|(_, op)| op);
+    selector(false).prop_recursive(4, 24, 3, move |inner| {
+        let binary = (inner.clone(), inner.clone(), op.clone(), any::<bool>(), matching()).prop_map(
+            move |(left, right, op, bool, mut matching)| {
+                if op.is_set() {
+                    matching.group = None;
+                }
+                let bool = bool && op.is_comparison();
+                let (left, right) = (paren(left), paren(right));
+                node(ExprKind::Binary(Box::new(Binary {
+                    op,
+                    op_span: TextSpan::default(),
+                    bool,
+                    matching,
+                    left,
+                    right,
+                })))
+            },
+        );
+        let aggregate = (inner.clone(), any::<bool>(), prop::collection::vec(label(), 0..3), number());
+        let aggregate = aggregate.prop_map(|(expr, without, labels, k)| {
+            let (op, param) = if k > 50.0 {
+                (AggregateOp::Topk, Some(node(ExprKind::Number(k))))
+            } else {
+                (AggregateOp::Stdvar, None)
+            };
+            let grouping = Some(Grouping { without, labels });
+            node(ExprKind::Aggregate(Box::new(Aggregate { op, grouping, param, expr })))
+        });
+        let subquery = (inner.clone(), duration(), prop::option::of(duration()), shift());
+        let rolled = subquery.prop_map(move |(expr, range, step, shift)| {
+            let expr = paren(expr);
+            call("rate", vec![node(ExprKind::Subquery(Box::new(Subquery { expr, range, step, shift })))])
+        });
+        let replaced = (inner.clone(), "\\PC{0,6}").prop_map(|(expr, text)| {
+            let word = |word: &str| node(ExprKind::Text(word.to_owned()));
+            call("label_replace", vec![expr, word("a"), word(&text), word("c"), word("d")])
+        });
+        prop_oneof![
+            binary,
+            aggregate,
+            rolled,
+            replaced,
+            selector(true).prop_map(|range| call("increase", vec![range])),
+            inner.prop_map(move |expr| node(ExprKind::Unary(UnaryOp::Minus, Box::new(paren(expr))))),
+        ]
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(400))]
+
+    #[test]
+    fn printed_expressions_read_back(expr in vector()) {
+        let printed = expr.to_string();
+        let read = parse(&printed);
+        prop_assert!(read.is_ok(), "{printed}: {read:?}");
+        prop_assert_eq!(read.map(|read| bare(&read)), Ok(bare(&expr)), "{}", printed);
+    }
+
+    #[test]
+    fn no_text_makes_the_parser_panic(text in "[a-z0-9(){}\\[\\]:,@\"'=~!+^*/<> -]{0,60}|\\PC{0,30}") {
+        match parse(&text) {
+            Ok(expr) => prop_assert!(expr.span.end <= text.len()),
+            Err(problems) => prop_assert!(problems.iter().all(|p| p.span.start <= p.span.end && p.span.end <= text.len())),
+        }
+    }
+}

@@ -1,0 +1,307 @@
+//! A read-only second connection: what commands and the status page ask the journal.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use rusqlite::{Connection, Row, params};
+use serde::Serialize;
+
+use super::chain::{ChainBreak, ChainHash, Link};
+use super::database;
+use super::error::{Fault, OpenError};
+use super::ledger::Head;
+use super::projection::number;
+use super::recovery;
+use super::schema::{self, fact};
+use super::store::{LastCommit, decode};
+use crate::engine::decision::{Cause, EVENT_VERSION, Event};
+use crate::engine::model::{IncidentId, JournalId, Severity, TargetName};
+use crate::engine::time::Timestamp;
+
+/// A journal opened for reading; takes no lock and never writes, so it may run beside the daemon.
+#[derive(Debug)]
+pub struct Reader {
+    path: PathBuf,
+    id: JournalId,
+    connection: Connection,
+}
+
+/// One event with its place.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Record {
+    /// Its place in the journal, counted from 1.
+    pub seq: u64,
+    /// The wall clock at its commit, in milliseconds of Unix time.
+    pub wall_unix_ms: i64,
+    /// What happened.
+    pub event: Event,
+}
+
+/// One incident as the incident table has it.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct IncidentRow {
+    /// Its id.
+    pub id: IncidentId,
+    /// What is guarded.
+    pub target: TargetName,
+    /// What opened it.
+    pub cause: Cause,
+    /// How bad it is.
+    pub severity: Severity,
+    /// One line for people.
+    pub reason: String,
+    /// When it was opened, in engine time.
+    pub opened_at: Timestamp,
+    /// The same in milliseconds of Unix time.
+    pub opened_unix_ms: i64,
+    /// How it ended; `None` while it is open.
+    pub resolved: Option<Resolution>,
+}
+
+/// How an incident ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Resolution {
+    /// When, in engine time.
+    pub at: Timestamp,
+    /// The same in milliseconds of Unix time.
+    pub unix_ms: i64,
+    /// Why it counts as over.
+    pub reason: String,
+}
+
+/// Why a question to the journal has no answer.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("cannot read `{}`: {problem}; `rearguard audit verify` checks the whole file", path.display())]
+pub struct ReadError {
+    /// The file.
+    pub path: PathBuf,
+    /// What went wrong.
+    pub problem: String,
+}
+
+impl Reader {
+    /// Opens the journal in `state_dir`.
+    ///
+    /// # Errors
+    /// There is no journal, it may not be read, it is damaged, or it was written by a newer version.
+    pub fn open(state_dir: &Path) -> Result<Self, OpenError> {
+        let path = state_dir.join(recovery::FILE);
+        if let Err(error) = std::fs::metadata(&path) {
+            return Err(OpenError::Storage {
+                path,
+                problem: error.to_string(),
+                remedy: "name the daemon's `state:` directory; the journal is made when the daemon first starts",
+            });
+        }
+        let opened = database::open_to_read(&path).map_err(Fault::Sql);
+        let connection = opened.map_err(|fault| fault.on_open(&path))?;
+        recovery::check_identity(&connection, &path)?;
+        let id = recovery::journal_id(&connection).map_err(|fault| fault.on_open(&path))?;
+        Ok(Self { path, id, connection })
+    }
+
+    /// Returns the journal's identity.
+    pub fn id(&self) -> &JournalId {
+        &self.id
+    }
+
+    /// Returns at most `limit` events that follow event `after`, oldest first; 0 starts at the beginning.
+    ///
+    /// # Errors
+    /// The file cannot be read, or an event in it cannot.
+    pub fn events(&self, after: u64, limit: usize) -> Result<Vec<Record>, ReadError> {
+        self.records("SELECT * FROM events WHERE seq > ?1 ORDER BY seq LIMIT ?2", after, limit)
+    }
+
+    /// Returns every event of one incident, oldest first; empty where there is no such incident.
+    ///
+    /// Those are its opening and end, its rollbacks with their steps and proofs, its pages with what became of them,
+    /// and what its trigger did while it was open.
+    ///
+    /// # Errors
+    /// The file cannot be read, or an event in it cannot.
+    pub fn events_of_incident(&self, incident: IncidentId) -> Result<Vec<Record>, ReadError> {
+        let sql = "SELECT events.* FROM incident_events JOIN events USING (seq)
+                   WHERE incident = ?1 ORDER BY seq LIMIT ?2";
+        self.records(sql, incident.0, usize::MAX)
+    }
+
+    /// Returns the newest `limit` incidents, newest first.
+    ///
+    /// # Errors
+    /// The file cannot be read, or a row in it cannot.
+    pub fn incidents(&self, limit: usize) -> Result<Vec<IncidentRow>, ReadError> {
+        let read = || -> Result<Vec<IncidentRow>, Fault> {
+            let mut statement =
+                self.connection.prepare_cached("SELECT * FROM incidents ORDER BY id DESC LIMIT ?1")?;
+            let mut rows = statement.query([number(limit as u64)])?;
+            let mut found = Vec::new();
+            while let Some(row) = rows.next()? {
+                found.push(incident_row(row)?);
+            }
+            Ok(found)
+        };
+        read().map_err(|fault| self.failed(&fault))
+    }
+
+    /// Checks every event's hash from the first to the last, and that the last is the one of the last commit.
+    ///
+    /// # Errors
+    /// The first place at which the chain does not hold, or at which the file cannot be read.
+    pub fn verify_chain(&self) -> Result<Head, ChainBreak> {
+        let mut head = Head { seq: 0, hash: ChainHash::genesis(&self.id) };
+        // One read transaction: what the daemon appends meanwhile is not half seen.
+        let check = |head: &mut Head| -> Result<(), Fault> {
+            let transaction = self.connection.unchecked_transaction()?;
+            walk(&transaction, head, |_, _| Ok(()))?;
+            match last_commit(&transaction)? {
+                Some(last) if last.head != *head => Err(Fault::Damaged(format!(
+                    "the last commit ended at event {}, the file ends at {}",
+                    last.head.seq, head.seq
+                ))),
+                None if head.seq > 0 => Err(Fault::Damaged("there are events without a commit".to_owned())),
+                _ => Ok(()),
+            }
+        };
+        match check(&mut head) {
+            Ok(()) => Ok(head),
+            Err(Fault::Break(broken)) => Err(broken),
+            Err(fault) => Err(ChainBreak { seq: head.seq + 1, problem: fault.problem() }),
+        }
+    }
+
+    fn records(&self, sql: &str, first: u64, limit: usize) -> Result<Vec<Record>, ReadError> {
+        let read = || -> Result<Vec<Record>, Fault> {
+            let mut statement = self.connection.prepare_cached(sql)?;
+            let mut rows = statement.query(params![number(first), number(limit as u64)])?;
+            let mut records = Vec::new();
+            while let Some(row) = rows.next()? {
+                let link = link(row)?;
+                records.push(Record {
+                    seq: link.seq,
+                    wall_unix_ms: link.wall_unix_ms,
+                    event: decode(&link)?,
+                });
+            }
+            Ok(records)
+        };
+        read().map_err(|fault| self.failed(&fault))
+    }
+
+    fn failed(&self, fault: &Fault) -> ReadError {
+        ReadError { path: self.path.clone(), problem: fault.problem() }
+    }
+}
+
+/// Reads one row of the event table.
+fn link(row: &Row<'_>) -> Result<Link, Fault> {
+    let seq: i64 = row.get("seq")?;
+    let damaged = |what: &str| Fault::Damaged(format!("event {seq} has no valid {what}"));
+    let hash: Vec<u8> = row.get("hash")?;
+    Ok(Link {
+        seq: u64::try_from(seq).map_err(|_| damaged("place"))?,
+        at: Timestamp::from_millis(row.get("at_ms")?),
+        wall_unix_ms: row.get("wall_unix_ms")?,
+        version: row.get("version")?,
+        body: row.get("body")?,
+        hash: ChainHash::from_bytes(&hash).ok_or_else(|| damaged("hash"))?,
+    })
+}
+
+fn incident_row(row: &Row<'_>) -> Result<IncidentRow, Fault> {
+    let id: i64 = row.get("id")?;
+    let unreadable = |what: &dyn fmt::Display| Fault::Damaged(format!("incident {id}: {what}"));
+    let cause: String = row.get("cause")?;
+    let severity: String = row.get("severity")?;
+    let resolved_at: Option<i64> = row.get("resolved_at_ms")?;
+    let resolved = match resolved_at {
+        Some(at) => Some(Resolution {
+            at: Timestamp::from_millis(at),
+            unix_ms: row.get("resolved_unix_ms")?,
+            reason: row.get("resolution")?,
+        }),
+        None => None,
+    };
+    let severity = serde_json::from_value(serde_json::Value::String(severity));
+    Ok(IncidentRow {
+        id: IncidentId(u64::try_from(id).map_err(|error| unreadable(&error))?),
+        target: TargetName::from(row.get::<_, String>("target")?),
+        cause: serde_json::from_str(&cause).map_err(|error| unreadable(&error))?,
+        severity: severity.map_err(|error: serde_json::Error| unreadable(&error))?,
+        reason: row.get("reason")?,
+        opened_at: Timestamp::from_millis(row.get("opened_at_ms")?),
+        opened_unix_ms: row.get("opened_unix_ms")?,
+        resolved,
+    })
+}
+
+/// Follows the chain from `head` to its end, checks every link, and hands each event to `each`.
+///
+/// `head` always names the last event that was right, also after an error.
+pub(super) fn walk(
+    connection: &Connection,
+    head: &mut Head,
+    mut each: impl FnMut(Link, Event) -> Result<(), Fault>,
+) -> Result<(), Fault> {
+    let mut statement = connection.prepare_cached("SELECT * FROM events WHERE seq > ?1 ORDER BY seq")?;
+    let mut rows = statement.query([number(head.seq)])?;
+    while let Some(row) = rows.next()? {
+        let link = link(row)?;
+        let seq = head.seq + 1;
+        let broken = |problem: &str| Fault::Break(ChainBreak { seq, problem: problem.to_owned() });
+        if link.seq != seq {
+            return Err(broken(&format!("it is missing, the next one is {}", link.seq)));
+        }
+        if !link.follows(*head) {
+            return Err(broken("its hash does not follow from its content and the event before it"));
+        }
+        if link.version > EVENT_VERSION {
+            return Err(Fault::NewerEvent(link.version));
+        }
+        let event = decode(&link)?;
+        *head = Head { seq, hash: link.hash };
+        each(link, event)?;
+    }
+    Ok(())
+}
+
+/// Returns the first event, if there is one.
+pub(super) fn first_link(connection: &Connection) -> Result<Option<Link>, Fault> {
+    let mut statement = connection.prepare_cached("SELECT * FROM events ORDER BY seq LIMIT 1")?;
+    let mut rows = statement.query([])?;
+    rows.next()?.map(link).transpose()
+}
+
+/// Returns where the event table ends.
+pub(super) fn head(connection: &Connection, journal: &JournalId) -> Result<Head, Fault> {
+    let mut statement =
+        connection.prepare_cached("SELECT seq, hash FROM events ORDER BY seq DESC LIMIT 1")?;
+    let mut rows = statement.query([])?;
+    let Some(row) = rows.next()? else {
+        return Ok(Head { seq: 0, hash: ChainHash::genesis(journal) });
+    };
+    let (seq, hash): (i64, Vec<u8>) = (row.get(0)?, row.get(1)?);
+    match (u64::try_from(seq), ChainHash::from_bytes(&hash)) {
+        (Ok(seq), Some(hash)) => Ok(Head { seq, hash }),
+        _ => Err(Fault::Damaged(format!("event {seq} has no valid place or hash"))),
+    }
+}
+
+/// Returns the hash of the event at `seq`, if there is one; 0 stands before the first.
+pub(super) fn hash_at(connection: &Connection, id: &JournalId, seq: u64) -> Result<Option<ChainHash>, Fault> {
+    if seq == 0 {
+        return Ok(Some(ChainHash::genesis(id)));
+    }
+    let mut statement = connection.prepare_cached("SELECT hash FROM events WHERE seq = ?1")?;
+    let mut rows = statement.query([number(seq)])?;
+    let Some(row) = rows.next()? else { return Ok(None) };
+    let hash: Vec<u8> = row.get(0)?;
+    Ok(ChainHash::from_bytes(&hash))
+}
+
+/// Returns the clocks and the head of the last commit, if there has been one.
+pub(super) fn last_commit(connection: &Connection) -> Result<Option<LastCommit>, Fault> {
+    let body = schema::get_fact(connection, fact::LAST_COMMIT)?;
+    let read = body.map(|body| serde_json::from_str(&body)).transpose();
+    read.map_err(|error| Fault::Damaged(format!("the last commit's record is unreadable: {error}")))
+}
