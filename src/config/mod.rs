@@ -73,10 +73,20 @@ impl Refused {
 ///
 /// Every problem in every file that could be read, and every file that could not.
 pub fn load(path: &Path) -> Result<Loaded, Refused> {
-    let text = match rule_files::read(path) {
-        Ok(text) => text,
-        Err(problem) => return Err(Refused { problems: vec![*problem], files: Vec::new() }),
-    };
+    match rule_files::read(path) {
+        Ok(text) => load_rules(path, text),
+        Err(problem) => Err(Refused { problems: vec![*problem], files: Vec::new() }),
+    }
+}
+
+/// Loads the rule files from disk under a `rearguard.yaml` whose text is already in force.
+///
+/// Rule files reload when they change; what may be executed changes only when root says so (E12).
+///
+/// # Errors
+///
+/// As [`load`].
+pub fn load_rules(path: &Path, text: String) -> Result<Loaded, Refused> {
     let (root, mut out) = read_root(path, &text);
     let patterns = root.as_ref().map_or(&[][..], |written| &written.rules);
     let mut files = vec![(path.to_owned(), text)];
