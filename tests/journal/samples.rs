@@ -101,7 +101,8 @@ fn windows_are_replaced_and_checked() {
 
 #[test]
 fn a_damaged_store_is_set_aside_and_says_so() {
-    let cases: [(&str, fn(&[u8]) -> Vec<u8>); 3] = [
+    type Damage = fn(&[u8]) -> Vec<u8>;
+    let cases: [(&str, Damage); 3] = [
         ("noise", |_| vec![0x5a; 9000]),
         ("half", |content| content[..content.len() / 2].to_vec()),
         ("another version", |content| {
