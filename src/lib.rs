@@ -12,6 +12,7 @@
 //! - [`journal`]: what must outlive the process. Events, intents and outbox in one SQLite file; sample windows in another.
 
 pub mod config;
+pub mod daemon;
 pub mod effects;
 pub mod engine;
 pub mod journal;

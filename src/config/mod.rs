@@ -47,6 +47,8 @@ pub struct Refused {
     pub problems: Vec<Diagnostic>,
     /// The files as far as they could be read, for excerpts.
     pub files: Vec<SourceFile>,
+    /// Where the journal lies, if that much could be read: the last good set is in it.
+    pub state: Option<PathBuf>,
 }
 
 impl Loaded {
@@ -75,7 +77,7 @@ impl Refused {
 pub fn load(path: &Path) -> Result<Loaded, Refused> {
     match rule_files::read(path) {
         Ok(text) => load_rules(path, text),
-        Err(problem) => Err(Refused { problems: vec![*problem], files: Vec::new() }),
+        Err(problem) => Err(Refused { problems: vec![*problem], files: Vec::new(), state: None }),
     }
 }
 
@@ -108,7 +110,7 @@ pub fn load_texts(files: Vec<(PathBuf, String)>) -> Result<Loaded, Refused> {
     let Some((path, text)) = files.first() else {
         let place = crate::engine::rules::Place::of_file("rearguard.yaml");
         let problem = Diagnostic::error("unreadable-file", place, "the set holds no files");
-        return Err(Refused { problems: vec![problem], files: Vec::new() });
+        return Err(Refused { problems: vec![problem], files: Vec::new(), state: None });
     };
     let (root, out) = read_root(path, text);
     finish(root, files, out)
@@ -137,17 +139,19 @@ fn finish(
     mut out: Findings,
 ) -> Result<Loaded, Refused> {
     let sources: Vec<SourceFile> = files.iter().map(|(path, text)| source_file(path, text)).collect();
-    let refused = |problems| Refused { problems, files: sources.clone() };
+    let refused = |problems, state| Refused { problems, files: sources.clone(), state };
     let (Some(written), Some((root_file, rule_files))) = (root, sources.split_first()) else {
         // Without root's names every name in a rule file would look unknown.
-        return Err(refused(out.into_problems()));
+        return Err(refused(out.into_problems(), None));
     };
     let (config, declared) = resolve::resolve(written, &absolute(&files[0].0), &mut out);
-    let (setup, warnings) = link::link(&declared, root_file, rule_files, out).map_err(refused)?;
+    let (setup, warnings) = link::link(&declared, root_file, rule_files, out)
+        .map_err(|problems| refused(problems, Some(config.state.clone())))?;
     Ok(Loaded { config, setup, files, warnings })
 }
 
-fn source_file(path: &Path, text: &str) -> SourceFile {
+/// Returns a file as diagnostics name it.
+pub fn source_file(path: &Path, text: &str) -> SourceFile {
     SourceFile::new(&path.display().to_string(), text)
 }
 

@@ -44,7 +44,8 @@ impl Asking {
             }
             match scraper(name, scrape) {
                 Ok(scraper) => {
-                    let task = tokio::spawn(ask(scraper, scrape.every.to_std(), clock.clone(), inbox.clone()));
+                    let task =
+                        tokio::spawn(ask(scraper, scrape.every.to_std(), clock.clone(), inbox.clone()));
                     self.tasks.insert(name.clone(), (scrape.clone(), task));
                 }
                 Err(problem) => unusable.push(problem),

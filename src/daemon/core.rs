@@ -240,7 +240,9 @@ impl Core {
                 }
             }
             // Losing an interval is a gap, not a lie.
-            Err(error) => tracing::warn!(%error, "samples could not be saved; a restart now would leave a gap"),
+            Err(error) => {
+                tracing::warn!(%error, "samples could not be saved; a restart now would leave a gap")
+            }
         }
         let keep = self.engine.engine().retention();
         if let Err(error) = self.samples.prune(self.clock.now() - keep) {

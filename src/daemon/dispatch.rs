@@ -99,7 +99,9 @@ impl Dispatcher {
                 Effect::PrepareStep(order) => self.prepare(order),
                 Effect::ReleaseStep(effect) => match self.prepared.remove(&effect) {
                     Some(prepared) => self.release(effect, prepared),
-                    None => tracing::error!(%effect, "a step was released that is not prepared; it is in doubt"),
+                    None => {
+                        tracing::error!(%effect, "a step was released that is not prepared; it is in doubt")
+                    }
                 },
                 Effect::AbandonStep(effect) => {
                     if let Some(prepared) = self.prepared.remove(&effect) {
@@ -119,7 +121,10 @@ impl Dispatcher {
         self.preparing.spawn(async move { (order.effect, runner.prepare(&order).await) });
     }
 
-    fn was_prepared(&mut self, joined: Result<(EffectId, Result<Prepared, StepEnding>), tokio::task::JoinError>) {
+    fn was_prepared(
+        &mut self,
+        joined: Result<(EffectId, Result<Prepared, StepEnding>), tokio::task::JoinError>,
+    ) {
         match joined {
             Ok((effect, Ok(prepared))) => {
                 (self.witness)(Checkpoint::AfterSpawn);

@@ -94,7 +94,8 @@ impl Latencies {
 
     /// Returns every distribution.
     pub fn report(&self) -> LatencyReport {
-        let scrapes = self.scrapes.iter().filter_map(|(name, latency)| Some((name.clone(), latency.quantiles()?)));
+        let scrapes =
+            self.scrapes.iter().filter_map(|(name, latency)| Some((name.clone(), latency.quantiles()?)));
         LatencyReport {
             scrapes: scrapes.collect(),
             engine_loop: self.engine_loop.quantiles(),
