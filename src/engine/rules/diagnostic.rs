@@ -222,6 +222,12 @@ pub fn name_hint<'a>(written: &str, kind: &str, known: impl IntoIterator<Item = 
     format!("known: {}{more}", listed.join(", "))
 }
 
+/// Returns the hint for an unknown placeholder, in the braces in which people write it.
+pub fn placeholder_hint(written: &str, known: &[&str]) -> String {
+    let known: Vec<String> = known.iter().map(|name| format!("{{{name}}}")).collect();
+    name_hint(&format!("{{{written}}}"), "placeholder", known.iter().map(String::as_str))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
