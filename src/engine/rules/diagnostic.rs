@@ -144,7 +144,7 @@ impl Diagnostic {
 }
 
 impl fmt::Display for Diagnostic {
-    /// Prints one line, for logs; [`crate::config::render`] shows the excerpt too.
+    /// Prints one line, for logs; what people see when they check their files shows the excerpt too.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let level = match self.level {
             Level::Error => "error",
