@@ -31,6 +31,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::config::{self, Loaded, Refused, Style};
 use crate::engine::decision::Input;
+use crate::engine::rules::Level;
 use crate::journal::{Fatal, GoodSetup, Witness};
 use ask::Asking;
 use clock::Clock;
@@ -247,7 +248,7 @@ fn good_setup(loaded: &Loaded) -> GoodSetup {
 
 /// Says in one line why files are refused.
 fn summary(refused: &Refused) -> String {
-    let errors = refused.problems.iter().filter(|problem| problem.is_error());
+    let errors = refused.problems.iter().filter(|problem| problem.level == Level::Error);
     let first = errors.clone().next().map_or("unknown".to_owned(), |problem| {
         format!("{}:{}:{}: {}", problem.place.file, problem.place.line, problem.place.column, problem.message)
     });

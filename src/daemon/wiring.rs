@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::config::{Config, MailTls, Receiver as Settings, Secrets};
-use crate::effects::http::{self, NoClient};
+use crate::effects::http;
 use crate::effects::receiver::email::{Email, EmailSettings, TlsMode};
 use crate::effects::receiver::pagerduty::{PagerDuty, PagerDutySettings};
 use crate::effects::receiver::{InvalidReceiver, Receiver};
@@ -18,7 +18,7 @@ pub fn receivers(
     config: &Config,
     secrets: &Secrets,
 ) -> Result<BTreeMap<ReceiverName, Receiver>, Vec<String>> {
-    let client = http::client().map_err(|NoClient(why)| vec![why])?;
+    let client = http::client().map_err(|none| vec![none.to_string()])?;
     let mut made = BTreeMap::new();
     let mut problems = Vec::new();
     for (name, settings) in &config.receivers {
