@@ -14,6 +14,7 @@
 
 pub mod cli;
 pub mod config;
+pub mod daemon;
 pub mod effects;
 pub mod engine;
 pub mod journal;

@@ -20,7 +20,7 @@ use std::path::{Path, PathBuf};
 
 use crate::engine::decision::Setup;
 use crate::engine::decision::link;
-use crate::engine::rules::{Diagnostic, Findings, SourceFile, yaml};
+use crate::engine::rules::{Diagnostic, Findings, Place, RuleFiles, SourceFile, yaml};
 
 pub use credentials::{SecretRef, SecretSource, Secrets, read_secrets};
 pub use render::{Style, render};
@@ -47,6 +47,8 @@ pub struct Refused {
     pub problems: Vec<Diagnostic>,
     /// The files as far as they could be read, for excerpts.
     pub files: Vec<SourceFile>,
+    /// Where the journal lies, if that much could be read: the last good set is in it.
+    pub state: Option<PathBuf>,
 }
 
 impl Loaded {
@@ -73,20 +75,35 @@ impl Refused {
 ///
 /// Every problem in every file that could be read, and every file that could not.
 pub fn load(path: &Path) -> Result<Loaded, Refused> {
-    let text = match rule_files::read(path) {
-        Ok(text) => text,
-        Err(problem) => return Err(Refused { problems: vec![*problem], files: Vec::new() }),
-    };
+    match rule_files::read(path) {
+        Ok(text) => load_rules(path, text),
+        Err(problem) => Err(Refused { problems: vec![*problem], files: Vec::new(), state: None }),
+    }
+}
+
+/// Loads the rule files from disk under a `rearguard.yaml` whose text is already in force.
+///
+/// Rule files reload when they change; what may be executed changes only when root says so (E12).
+///
+/// # Errors
+///
+/// As [`load`].
+pub fn load_rules(path: &Path, text: String) -> Result<Loaded, Refused> {
     let (root, mut out) = read_root(path, &text);
     let patterns = root.as_ref().map_or(&[][..], |written| &written.rules);
     let mut files = vec![(path.to_owned(), text)];
-    for rule_file in rule_files::find(patterns, parent_of(path), &mut out) {
+    let found = rule_files::find(patterns, parent_of(path), &mut out);
+    let mut unread = found.is_empty();
+    for (rule_file, pattern) in found {
         match rule_files::read(&rule_file) {
             Ok(text) => files.push((rule_file, text)),
-            Err(problem) => out.push(*problem),
+            Err(problem) => {
+                out.push(Diagnostic { place: pattern, ..*problem });
+                unread = true;
+            }
         }
     }
-    finish(root, files, out)
+    finish(root, files, unread, out)
 }
 
 /// Loads a set whose texts are already known, `rearguard.yaml` first and then its rule files. Patterns are not looked at.
@@ -96,12 +113,12 @@ pub fn load(path: &Path) -> Result<Loaded, Refused> {
 /// Every problem in every file. No files at all is a problem too.
 pub fn load_texts(files: Vec<(PathBuf, String)>) -> Result<Loaded, Refused> {
     let Some((path, text)) = files.first() else {
-        let place = crate::engine::rules::Place::of_file("rearguard.yaml");
+        let place = Place::of_file("rearguard.yaml");
         let problem = Diagnostic::error("unreadable-file", place, "the set holds no files");
-        return Err(Refused { problems: vec![problem], files: Vec::new() });
+        return Err(Refused { problems: vec![problem], files: Vec::new(), state: None });
     };
     let (root, out) = read_root(path, text);
-    finish(root, files, out)
+    finish(root, files, false, out)
 }
 
 fn read_root(path: &Path, text: &str) -> (Option<written::Written>, Findings) {
@@ -114,7 +131,7 @@ fn read_root(path: &Path, text: &str) -> (Option<written::Written>, Findings) {
             None
         }
         Err(problem) => {
-            out.push(problem);
+            out.push(*problem);
             None
         }
     };
@@ -124,20 +141,24 @@ fn read_root(path: &Path, text: &str) -> (Option<written::Written>, Findings) {
 fn finish(
     root: Option<written::Written>,
     files: Vec<(PathBuf, String)>,
+    some_unread: bool,
     mut out: Findings,
 ) -> Result<Loaded, Refused> {
     let sources: Vec<SourceFile> = files.iter().map(|(path, text)| source_file(path, text)).collect();
-    let refused = |problems| Refused { problems, files: sources.clone() };
-    let (Some(written), Some((root_file, rule_files))) = (root, sources.split_first()) else {
+    let refused = |problems, state| Refused { problems, files: sources.clone(), state };
+    let (Some(written), Some((root_file, files_of_rules))) = (root, sources.split_first()) else {
         // Without root's names every name in a rule file would look unknown.
-        return Err(refused(out.into_problems()));
+        return Err(refused(out.into_problems(), None));
     };
     let (config, declared) = resolve::resolve(written, &absolute(&files[0].0), &mut out);
-    let (setup, warnings) = link::link(&declared, root_file, rule_files, out).map_err(refused)?;
+    let rule_files = RuleFiles { files: files_of_rules, some_unread };
+    let (setup, warnings) = link::link(&declared, root_file, rule_files, out)
+        .map_err(|problems| refused(problems, Some(config.state.clone())))?;
     Ok(Loaded { config, setup, files, warnings })
 }
 
-fn source_file(path: &Path, text: &str) -> SourceFile {
+/// Returns a file as diagnostics name it.
+pub fn source_file(path: &Path, text: &str) -> SourceFile {
     SourceFile::new(&path.display().to_string(), text)
 }
 

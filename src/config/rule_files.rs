@@ -34,11 +34,11 @@ pub(super) fn read(path: &Path) -> Result<String, Box<Diagnostic>> {
     })
 }
 
-/// Returns the rule files that the patterns mean, each once, in the order of patterns and names.
+/// Returns the rule files that the patterns mean, each once with its pattern, in the order of patterns and names.
 ///
 /// A pattern that means no file is an error: a watchdog that lost its rules must not start as if it had none.
-pub(super) fn find(patterns: &[Scalar], directory: &Path, out: &mut Findings) -> Vec<PathBuf> {
-    let mut found: Vec<PathBuf> = Vec::new();
+pub(super) fn find(patterns: &[Scalar], directory: &Path, out: &mut Findings) -> Vec<(PathBuf, Place)> {
+    let mut found: Vec<(PathBuf, Place)> = Vec::new();
     for pattern in patterns {
         match matching(&pattern.value, directory) {
             Ok(files) if files.is_empty() => {
@@ -50,8 +50,8 @@ pub(super) fn find(patterns: &[Scalar], directory: &Path, out: &mut Findings) ->
             }
             Ok(files) => {
                 for file in files {
-                    if !found.contains(&file) {
-                        found.push(file);
+                    if !found.iter().any(|(earlier, _)| *earlier == file) {
+                        found.push((file, pattern.place()));
                     }
                 }
             }
@@ -82,7 +82,7 @@ fn matching(pattern: &str, directory: &Path) -> Result<Vec<PathBuf>, (String, St
         Ok(entries) => entries,
         Err(error) => {
             let message = format!("cannot list {}: {error}", parent.display());
-            return Err((message, "the daemon's user must be able to read the directory".to_owned()));
+            return Err((message, "patterns begin at the directory of rearguard.yaml, and the daemon's user must be able to read it".to_owned()));
         }
     };
     let mut names = Vec::new();

@@ -4,7 +4,7 @@ use crate::config::address;
 use crate::engine::decision::placeholders::STEP_PLACEHOLDERS;
 use crate::engine::decision::{OnError, Step, StepAction};
 use crate::engine::rules::decode::{Shape, boolean, choice, positive_duration, text, texts, wrong_type};
-use crate::engine::rules::diagnostic::{name_hint, nearest};
+use crate::engine::rules::diagnostic::{nearest, placeholder_hint};
 use crate::engine::rules::yaml::{Node, Scalar};
 use crate::engine::rules::{Diagnostic, Findings, Place};
 
@@ -116,7 +116,7 @@ fn check_placeholders(argument: &Scalar, out: &mut Findings) {
         let place = argument.place_within(open..open + name.len() + 2);
         if whole && !known {
             let message = format!("there is no placeholder `{{{name}}}`");
-            let hint = name_hint(name, "placeholder", STEP_PLACEHOLDERS);
+            let hint = placeholder_hint(name, &STEP_PLACEHOLDERS);
             out.push(Diagnostic::error("bad-placeholder", place, message).hint(hint));
         } else if !whole && (known || nearest(name, STEP_PLACEHOLDERS).is_some()) {
             let message = format!("`{{{name}}}` is only filled in as an argument of its own");

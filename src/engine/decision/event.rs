@@ -258,6 +258,8 @@ pub enum Cause {
     DeadReceiver(ReceiverName),
     /// The journal cannot be written.
     Journal,
+    /// The journal was damaged.
+    StateLost,
     /// The files on disk are bad.
     Setup,
 }

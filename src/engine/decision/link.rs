@@ -9,7 +9,9 @@ use super::setup::{Plan, Policy, Setup, SourcePace, Step, Target, Verify};
 use crate::engine::model::{PlanName, PolicyName, ReceiverName, SourceName, TargetName};
 use crate::engine::rules::compile::{self, Indicators, hex};
 use crate::engine::rules::yaml::Scalar;
-use crate::engine::rules::{Catalog, Condition, Diagnostic, Findings, Place, SourceFile, Verified};
+use crate::engine::rules::{
+    Catalog, Condition, Diagnostic, Findings, Place, RuleFiles, SourceFile, Verified,
+};
 use crate::engine::time::Span;
 
 /// Everything of root's file that decisions depend on. What is broken is left out here and still named in `plan_names`
@@ -66,7 +68,7 @@ pub struct DeclaredVerify {
 pub fn link(
     declared: &Declared,
     root_file: &SourceFile,
-    rule_files: &[SourceFile],
+    rule_files: RuleFiles<'_>,
     found: Findings,
 ) -> Result<(Setup, Vec<Diagnostic>), Vec<Diagnostic>> {
     let mut out = found;
@@ -90,7 +92,7 @@ pub fn link(
         plans.insert(name.clone(), Plan { deadline: plan.deadline, steps: plan.steps.clone(), verify });
     }
     let setup = Setup {
-        fingerprint: fingerprint(std::iter::once(root_file).chain(rule_files)),
+        fingerprint: fingerprint(std::iter::once(root_file).chain(rule_files.files)),
         rules: compiled.rules,
         targets: declared.targets.clone(),
         plans,

@@ -3,18 +3,18 @@
 mod names;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::ops::Range;
 use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 
 use super::condition;
-use super::diagnostic::{Diagnostic, Findings, Place, SourceFile, name_hint};
+use super::diagnostic::{Diagnostic, Findings, Place, SourceFile, name_hint, placeholder_hint};
 use super::set::{Condition, Indicator, RuleSet, Then, Trigger, WindowSpec};
 use super::written::{self, RuleFile, WrittenIndicator, WrittenTrigger};
 use super::yaml::{self, Scalar};
 use crate::engine::model::{IndicatorName, PlanName, PolicyName, SourceName, TargetName, TriggerName};
-use crate::engine::promql::Plan as QueryPlan;
+use crate::engine::promql::{self, Plan as QueryPlan, Problem, Scope, TextSpan, ValueType};
+use crate::engine::series::Sources;
 use crate::engine::time::Span;
 
 use names::Declaration;
@@ -60,12 +60,24 @@ pub struct Compiled {
     pub indicators: Indicators,
 }
 
+/// The rule files that could be read.
+#[derive(Clone, Copy, Debug)]
+pub struct RuleFiles<'f> {
+    /// Their texts.
+    pub files: &'f [SourceFile],
+    /// Whether there are others, which could not be read: then a name that is not found may be in one of them.
+    pub some_unread: bool,
+}
+
 /// Compiles every file against the catalog; goes on after errors and leaves out what has any.
-pub fn compile(files: &[SourceFile], catalog: &Catalog, out: &mut Findings) -> Compiled {
+pub fn compile(rule_files: RuleFiles<'_>, catalog: &Catalog, out: &mut Findings) -> Compiled {
     let mut compiled = Compiled::default();
+    if rule_files.some_unread {
+        compiled.indicators.set_incomplete();
+    }
     let mut first_places: BTreeMap<(TargetName, TriggerName), Place> = BTreeMap::new();
     let mut pending = Vec::new();
-    for file in files {
+    for file in rule_files.files {
         let written = match yaml::parse(file) {
             Ok(Some(root)) => written::read(&root, out),
             Ok(None) => {
@@ -74,11 +86,15 @@ pub fn compile(files: &[SourceFile], catalog: &Catalog, out: &mut Findings) -> C
                 continue;
             }
             Err(problem) => {
-                out.push(problem);
+                out.push(*problem);
+                compiled.indicators.set_incomplete();
                 continue;
             }
         };
-        let scope = Scope::of(file, &written, catalog, out);
+        let scope = FileScope::of(file, &written, catalog, out);
+        if !catalog.targets.contains_key(&scope.target) {
+            compiled.indicators.set_incomplete();
+        }
         for indicator in &written.indicators {
             let declaration = Declaration {
                 file: file.name().into(),
@@ -108,15 +124,15 @@ pub fn compile(files: &[SourceFile], catalog: &Catalog, out: &mut Findings) -> C
 }
 
 /// What one file's expressions and triggers may refer to.
-struct Scope {
+struct FileScope {
     file: SourceFile,
     target: TargetName,
-    /// The known sources that the file names.
+    /// The sources that the file names, unknown ones included: they have been reported.
     sources: BTreeSet<SourceName>,
     paces: BTreeMap<SourceName, Span>,
 }
 
-impl Scope {
+impl FileScope {
     fn of(file: &SourceFile, written: &RuleFile, catalog: &Catalog, out: &mut Findings) -> Self {
         if let Some(target) = &written.target
             && !catalog.targets.contains_key(target.value.as_str())
@@ -127,7 +143,8 @@ impl Scope {
         for source in &written.sources {
             if !catalog.sources.contains_key(source.value.as_str()) {
                 out.push(unknown(source, "source", catalog.sources.keys().map(SourceName::as_str)));
-            } else if !sources.insert(SourceName::from(source.value.as_str())) {
+            }
+            if !sources.insert(SourceName::from(source.value.as_str())) {
                 let message = format!("source `{}` is named twice", source.value);
                 out.push(Diagnostic::warning("duplicate-source", source.place(), message));
             }
@@ -142,7 +159,8 @@ impl Scope {
             Ok(query) => Some(query),
             Err(problems) => {
                 out.extend(problems.into_iter().map(|problem| {
-                    Diagnostic::error("bad-expression", expr.place_within(problem.span), problem.message)
+                    let span = problem.span.start..problem.span.end;
+                    Diagnostic::error("bad-expression", expr.place_within(span), problem.message)
                         .maybe_hint(problem.hint)
                 }));
                 None
@@ -172,7 +190,7 @@ impl Scope {
             |name| indicators.in_file(&self.target, self.file.name(), name),
             out,
         )?;
-        let sources = self.sources.clone();
+        let sources = sources_of(&when.indicator);
         let window = self.window(written, &sources, out);
         let name = TriggerName::from(written.name.value.as_str());
         let fingerprint = fingerprint(&self.target, &name, &sources, &when, window);
@@ -313,26 +331,42 @@ pub fn condition(
     }
 }
 
-/// One thing that is wrong with an expression, by bytes of its text.
-struct ExpressionProblem {
-    span: Range<usize>,
-    message: String,
-    hint: Option<String>,
-}
-
 /// Compiles an indicator's expression; bare selectors see `sources` and no others.
-fn compile_expression(
-    text: &str,
-    sources: &BTreeSet<SourceName>,
-) -> Result<QueryPlan, Vec<ExpressionProblem>> {
-    let _ = (text, sources);
-    Ok(QueryPlan)
+///
+/// Besides what PromQL itself refuses, an indicator must yield numbers, read at least one series (nothing else makes it
+/// be judged), and look back from now: a fixed time is not kept.
+fn compile_expression(text: &str, sources: &BTreeSet<SourceName>) -> Result<QueryPlan, Vec<Problem>> {
+    let expr = promql::parse(text)?;
+    // Without any source that is an error of its own, and every selector would repeat it.
+    let scope = if sources.is_empty() { Scope::EVERYTHING } else { Scope::of(sources.iter().cloned()) };
+    let plan = promql::compile(&expr, &scope)?;
+    let found = promql::type_of(&expr);
+    if !matches!(found, ValueType::Scalar | ValueType::Vector) {
+        let problem =
+            Problem::new(expr.span, format!("an indicator must yield numbers, this yields a {found}"));
+        return Err(vec![
+            problem.with_hint("wrap a range in a function such as `rate(...)` or `avg_over_time(...)`"),
+        ]);
+    }
+    if plan.selectors().next().is_none() {
+        let problem =
+            Problem::new(expr.span, "this reads no series, so nothing would ever make it be judged");
+        return Err(vec![problem.with_hint("name a metric that one of the file's sources exposes")]);
+    }
+    let fixed = |span: &TextSpan| {
+        Problem::new(*span, "this looks at a fixed time, which is not kept")
+            .with_hint("look back from now instead: `offset 1h`")
+    };
+    if plan.pinned().is_empty() { Ok(plan) } else { Err(plan.pinned().iter().map(fixed).collect()) }
 }
 
 /// Returns the sources whose observations can change what an indicator yields.
 pub fn sources_of(indicator: &Indicator) -> BTreeSet<SourceName> {
-    let _ = indicator;
-    BTreeSet::new()
+    match indicator.query.sources() {
+        Sources::Only(names) => names,
+        // Only where the file's own sources are missing, which is an error.
+        Sources::Any => BTreeSet::new(),
+    }
 }
 
 /// Hashes what decides whether a trigger's window fills; its texts and consequences may change without losing it.
@@ -379,7 +413,7 @@ fn check_summary(summary: &Scalar, known: &'static [&'static str], out: &mut Fin
         if is_word && !known.contains(&word) {
             let place = summary.place_within(open..open + word.len() + 2);
             let message = format!("`{{{word}}}` is not filled in and will stand in the page as it is");
-            let hint = name_hint(word, "placeholder", known.iter().copied());
+            let hint = placeholder_hint(word, known);
             out.push(Diagnostic::warning("unknown-placeholder", place, message).hint(hint));
         }
     }

@@ -144,7 +144,7 @@ impl Diagnostic {
 }
 
 impl fmt::Display for Diagnostic {
-    /// Prints one line, for logs; [`crate::config::render`] shows the excerpt too.
+    /// Prints one line, for logs; what people see when they check their files shows the excerpt too.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let level = match self.level {
             Level::Error => "error",
@@ -220,6 +220,12 @@ pub fn name_hint<'a>(written: &str, kind: &str, known: impl IntoIterator<Item = 
     let listed: Vec<String> = known.iter().take(LISTED_MAX).map(|name| format!("`{name}`")).collect();
     let more = if known.len() > LISTED_MAX { ", ..." } else { "" };
     format!("known: {}{more}", listed.join(", "))
+}
+
+/// Returns the hint for an unknown placeholder, in the braces in which people write it.
+pub fn placeholder_hint(written: &str, known: &[&str]) -> String {
+    let known: Vec<String> = known.iter().map(|name| format!("{{{name}}}")).collect();
+    name_hint(&format!("{{{written}}}"), "placeholder", known.iter().map(String::as_str))
 }
 
 #[cfg(test)]

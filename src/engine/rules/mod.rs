@@ -12,6 +12,6 @@ pub mod set;
 pub mod written;
 pub mod yaml;
 
-pub use compile::{Catalog, Compiled, Lookup, Verified};
+pub use compile::{Catalog, Compiled, Lookup, RuleFiles, Verified};
 pub use diagnostic::{Diagnostic, Findings, Level, Place, SourceFile};
 pub use set::{Comparison, Condition, Indicator, RuleSet, Then, Trigger, Unit, WindowSpec};

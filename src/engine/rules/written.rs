@@ -1,7 +1,5 @@
 //! The rule file as written: typed, with places, nothing looked up yet.
 
-use std::str::FromStr;
-
 use super::condition::UNITS;
 use super::decode::{
     Shape, Spanned, check_name, choice, duration, list, named, not_supported, text, texts, wrong_type,
@@ -184,9 +182,7 @@ fn window(node: &Node, out: &mut Findings) -> Option<Spanned<Span>> {
             out.push(later_window("{ share: ... }", place.clone()));
             None
         }
-        Node::Scalar(scalar)
-            if Span::from_str(&scalar.value).is_err() && scalar.value.contains([' ', '%']) =>
-        {
+        Node::Scalar(scalar) if [" of ", " in ", "%"].iter().any(|part| scalar.value.contains(part)) => {
             out.push(later_window(&scalar.value, scalar.place()));
             None
         }

@@ -113,12 +113,18 @@ impl Scalar {
             let (blanks, blanks_in_source) = (blank_run(value), blank_run(rest));
             if blanks.is_empty() {
                 let letter = value.chars().next()?;
-                if !rest.starts_with(letter) || (letter == '\\' && self.style == ScalarStyle::DoubleQuoted) {
+                // `''` stands for one quote, `\"` and `\\` for what follows; other escapes cannot be laid side by side.
+                let escape = match self.style {
+                    ScalarStyle::SingleQuoted => usize::from(letter == '\''),
+                    ScalarStyle::DoubleQuoted => usize::from(rest.starts_with('\\')),
+                    _ => 0,
+                };
+                if !rest.get(escape..)?.starts_with(letter) {
                     return None;
                 }
-                let doubled = letter == '\'' && self.style == ScalarStyle::SingleQuoted;
+                at += escape;
                 offsets.extend(at..at + letter.len_utf8());
-                at += letter.len_utf8() + usize::from(doubled);
+                at += letter.len_utf8();
                 value = &value[letter.len_utf8()..];
             } else {
                 // Line breaks and indentation fold into blanks: the runs correspond as wholes.
@@ -143,7 +149,7 @@ fn blank_run(text: &str) -> &str {
 /// # Errors
 ///
 /// The first thing that is not YAML, or not the part of it that is used here: beyond it the rest cannot be read.
-pub fn parse(file: &SourceFile) -> Result<Option<Node>, Diagnostic> {
+pub fn parse(file: &SourceFile) -> Result<Option<Node>, Box<Diagnostic>> {
     Builder {
         file,
         events: Parser::new_from_str(file.text()),
@@ -163,7 +169,7 @@ struct Builder<'a> {
 }
 
 impl<'a> Builder<'a> {
-    fn document(&mut self) -> Result<Option<Node>, Diagnostic> {
+    fn document(&mut self) -> Result<Option<Node>, Box<Diagnostic>> {
         let mut root = None;
         let mut documents = 0;
         while let Some((event, span)) = self.next()? {
@@ -172,8 +178,11 @@ impl<'a> Builder<'a> {
                 Event::DocumentStart(..) => {
                     documents += 1;
                     if documents > 1 {
-                        return Err(refused(self.file.place(span), "a second document begins here")
-                            .hint("keep one document per file: remove the `---`"));
+                        return Err(refused(
+                            self.file.place(span),
+                            "a second document begins here",
+                            "keep one document per file: remove the `---`",
+                        ));
                     }
                 }
                 event => root = Some(self.node(event, span, 0)?),
@@ -182,7 +191,7 @@ impl<'a> Builder<'a> {
         Ok(root.filter(|node| !matches!(node, Node::Scalar(scalar) if scalar.is_null())))
     }
 
-    fn next(&mut self) -> Result<Option<(Event<'a>, Range<usize>)>, Diagnostic> {
+    fn next(&mut self) -> Result<Option<(Event<'a>, Range<usize>)>, Box<Diagnostic>> {
         match self.events.next() {
             None => Ok(None),
             Some(Ok((event, span))) => Ok(Some((event, span.byte_range().unwrap_or(0..0)))),
@@ -190,10 +199,14 @@ impl<'a> Builder<'a> {
         }
     }
 
-    fn node(&mut self, event: Event<'a>, span: Range<usize>, depth: usize) -> Result<Node, Diagnostic> {
+    fn node(&mut self, event: Event<'a>, span: Range<usize>, depth: usize) -> Result<Node, Box<Diagnostic>> {
         self.spend(1, &span)?;
         if depth > DEPTH_MAX {
-            return Err(refused(self.file.place(span), format!("nested deeper than {DEPTH_MAX} levels")));
+            return Err(refused(
+                self.file.place(span),
+                format!("nested deeper than {DEPTH_MAX} levels"),
+                "flatten it: no key of this format needs so much",
+            ));
         }
         let (anchor, tagged) = match &event {
             Event::Scalar(_, _, anchor, tag) => (*anchor, tag.is_some()),
@@ -203,15 +216,24 @@ impl<'a> Builder<'a> {
             _ => (0, false),
         };
         if tagged {
-            return Err(refused(self.file.place(span), "tags (`!...`) are not used here")
-                .hint("remove the tag; quote the value where it must be text"));
+            return Err(refused(
+                self.file.place(span),
+                "tags (`!...`) are not used here",
+                "remove the tag; quote the value where it must be text",
+            ));
         }
         let node = match event {
             Event::Scalar(value, style, ..) => Node::Scalar(self.scalar(value.into_owned(), style, span)),
             Event::SequenceStart(..) => self.sequence(span, depth)?,
             Event::MappingStart(..) => self.mapping(span, depth)?,
             Event::Alias(id) => return self.alias(id, span),
-            _ => return Err(refused(self.file.place(span), "a value was expected here")),
+            _ => {
+                return Err(refused(
+                    self.file.place(span),
+                    "a value was expected here",
+                    "write one, or take the key out",
+                ));
+            }
         };
         if anchor != 0 {
             self.anchors.insert(anchor, node.clone());
@@ -219,7 +241,7 @@ impl<'a> Builder<'a> {
         Ok(node)
     }
 
-    fn sequence(&mut self, start: Range<usize>, depth: usize) -> Result<Node, Diagnostic> {
+    fn sequence(&mut self, start: Range<usize>, depth: usize) -> Result<Node, Box<Diagnostic>> {
         let mut items = Vec::new();
         loop {
             match self.next()? {
@@ -230,20 +252,26 @@ impl<'a> Builder<'a> {
         Ok(Node::Sequence(items, self.file.place(start)))
     }
 
-    fn mapping(&mut self, start: Range<usize>, depth: usize) -> Result<Node, Diagnostic> {
+    fn mapping(&mut self, start: Range<usize>, depth: usize) -> Result<Node, Box<Diagnostic>> {
         let mut entries = Vec::new();
         loop {
             let key = match self.next()? {
                 None | Some((Event::MappingEnd, _)) => break,
                 Some((event, span)) => match self.node(event, span, depth + 1)? {
                     Node::Scalar(key) if key.plain && key.value == "<<" => {
-                        return Err(refused(key.place(), "merge keys (`<<`) are not used here")
-                            .hint("write the keys out; an alias may stand for a whole value"));
+                        return Err(refused(
+                            key.place(),
+                            "merge keys (`<<`) are not used here",
+                            "write the keys out; an alias may stand for a whole value",
+                        ));
                     }
                     Node::Scalar(key) => key,
                     other => {
-                        return Err(refused(other.place(), "a key must be plain text")
-                            .hint("text that begins with `{` or `[` needs quotes"));
+                        return Err(refused(
+                            other.place(),
+                            "a key must be plain text",
+                            "text that begins with `{` or `[` needs quotes",
+                        ));
                     }
                 },
             };
@@ -254,16 +282,21 @@ impl<'a> Builder<'a> {
         Ok(Node::Mapping(entries, self.file.place(start)))
     }
 
-    fn alias(&mut self, id: usize, span: Range<usize>) -> Result<Node, Diagnostic> {
+    fn alias(&mut self, id: usize, span: Range<usize>) -> Result<Node, Box<Diagnostic>> {
         self.aliases += 1;
         if self.aliases > ALIASES_MAX {
             return Err(refused(
                 self.file.place(span),
                 format!("more than {ALIASES_MAX} aliases in one file"),
+                "write the values out",
             ));
         }
         let Some(node) = self.anchors.get(&id).cloned() else {
-            return Err(refused(self.file.place(span), "this alias stands for a value that contains it"));
+            return Err(refused(
+                self.file.place(span),
+                "this alias stands for a value that contains it",
+                "write the value out",
+            ));
         };
         self.spend(node.size(), &span)?;
         Ok(node)
@@ -273,25 +306,25 @@ impl<'a> Builder<'a> {
         Scalar { value, plain: style == ScalarStyle::Plain, style, span, file: self.file.clone() }
     }
 
-    fn spend(&mut self, nodes: usize, span: &Range<usize>) -> Result<(), Diagnostic> {
+    fn spend(&mut self, nodes: usize, span: &Range<usize>) -> Result<(), Box<Diagnostic>> {
         self.nodes = self.nodes.saturating_add(nodes);
         if self.nodes > NODES_MAX {
             return Err(refused(
                 self.file.place(span.clone()),
                 format!("the file holds more than {NODES_MAX} values"),
-            )
-            .hint("split it into several rule files; aliases count each time they are used"));
+                "split it into several rule files; aliases count each time they are used",
+            ));
         }
         Ok(())
     }
 }
 
-fn refused(place: Place, message: impl Into<String>) -> Diagnostic {
-    Diagnostic::error("yaml-refused", place, message)
+fn refused(place: Place, message: impl Into<String>, hint: &str) -> Box<Diagnostic> {
+    Box::new(Diagnostic::error("yaml-refused", place, message).hint(hint))
 }
 
 /// Translates what the scanner says into what to do about it.
-fn syntax(file: &SourceFile, error: &ScanError) -> Diagnostic {
+fn syntax(file: &SourceFile, error: &ScanError) -> Box<Diagnostic> {
     let at = error.marker().byte_offset().unwrap_or_else(|| {
         file.text().char_indices().nth(error.marker().index()).map_or(file.text().len(), |(at, _)| at)
     });
@@ -301,7 +334,9 @@ fn syntax(file: &SourceFile, error: &ScanError) -> Diagnostic {
         | ErrorKind::TabInIndentation
         | ErrorKind::TabInPlainScalar
         | ErrorKind::TabAtBlockScalarStart => "indent with spaces, not with tabs",
-        ErrorKind::UnclosedQuotedScalar | ErrorKind::DocumentIndicatorInQuotedScalar => {
+        ErrorKind::UnclosedQuotedScalar
+        | ErrorKind::InvalidQuotedScalarIndent
+        | ErrorKind::DocumentIndicatorInQuotedScalar => {
             "a quoted text is never closed: look for the quote that began it"
         }
         ErrorKind::UnclosedFlowCollection { .. }
@@ -321,8 +356,8 @@ fn syntax(file: &SourceFile, error: &ScanError) -> Diagnostic {
         }
         _ => "check indentation and quotes on this line and the one before it",
     };
-    Diagnostic::error("yaml-syntax", file.place(at..at + 1), format!("this is not YAML: {}", error.kind()))
-        .hint(hint)
+    let message = format!("this is not YAML: {}", error.kind());
+    Box::new(Diagnostic::error("yaml-syntax", file.place(at..at + 1), message).hint(hint))
 }
 
 #[cfg(test)]
@@ -346,7 +381,9 @@ mod tests {
             ("k: 'sum(bad)'\n", Some((1, 9))),
             ("k: 'a{x=''y''} bad'\n", Some((1, 16))),
             ("k: \"sum(bad)\"\n", Some((1, 9))),
-            ("k: \"a\\\"b\\\" bad\"\n", None),
+            ("k: \"a\\\"b\\\" bad\"\n", Some((1, 12))),
+            ("k: \"a\\u0041 bad\"\n", None),
+            ("k: \"a\\\\ bad\"\n", Some((1, 9))),
             ("k: |\n  sum(\n    bad\n  )\n", Some((3, 5))),
             ("k: >-\n  sum(\n  bad)\n", Some((3, 3))),
             ("k: |\n  bad\n", Some((2, 3))),

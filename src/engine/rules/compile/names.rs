@@ -10,7 +10,11 @@ use crate::engine::rules::set::Indicator;
 
 /// Every declared indicator, by target and name; several files may declare the same name.
 #[derive(Clone, Debug, Default)]
-pub struct Indicators(BTreeMap<TargetName, BTreeMap<String, Vec<Declaration>>>);
+pub struct Indicators {
+    declared: BTreeMap<TargetName, BTreeMap<String, Vec<Declaration>>>,
+    /// Whether a file is missing here because it is broken: then a name that is not found is not reported again.
+    incomplete: bool,
+}
 
 /// One file's declaration of an indicator.
 #[derive(Clone, Debug)]
@@ -29,12 +33,16 @@ impl Declaration {
 
 impl Indicators {
     pub(super) fn insert(&mut self, target: TargetName, name: &str, declaration: Declaration) {
-        self.0.entry(target).or_default().entry(name.to_owned()).or_default().push(declaration);
+        self.declared.entry(target).or_default().entry(name.to_owned()).or_default().push(declaration);
+    }
+
+    pub(super) fn set_incomplete(&mut self) {
+        self.incomplete = true;
     }
 
     /// Returns what `name` means in a trigger of `file`: that file's own indicator.
     pub fn in_file(&self, target: &TargetName, file: &str, name: &str) -> Lookup {
-        let declared = self.0.get(target);
+        let declared = self.declared.get(target);
         let named = declared.and_then(|names| names.get(name));
         if let Some(own) = named.into_iter().flatten().find(|declaration| &*declaration.file == file) {
             return own.lookup();
@@ -46,7 +54,7 @@ impl Indicators {
             }
             None => {
                 let is_own = |declarations: &&Vec<Declaration>| declarations.iter().any(|d| &*d.file == file);
-                let own = declared.into_iter().flatten().filter(|(_, list)| is_own(&list));
+                let own = declared.into_iter().flatten().filter(|(_, list)| is_own(list));
                 name_hint(name, "indicator", own.map(|(name, _)| name.as_str()))
             }
         };
@@ -55,11 +63,12 @@ impl Indicators {
 
     /// Returns what `name` means to a plan of `targets`: the only indicator of that name in all their files.
     pub fn for_targets<'a>(&self, targets: impl IntoIterator<Item = &'a TargetName>, name: &str) -> Lookup {
-        let declared: Vec<_> = targets.into_iter().filter_map(|target| self.0.get(target)).collect();
+        let declared: Vec<_> = targets.into_iter().filter_map(|target| self.declared.get(target)).collect();
         let found: Vec<&Declaration> =
             declared.iter().filter_map(|names| names.get(name)).flatten().collect();
         match found.as_slice() {
             [only] => only.lookup(),
+            [] if self.incomplete => Lookup::Broken,
             [] => {
                 let known = declared.iter().flat_map(|names| names.keys()).map(String::as_str);
                 let hint = name_hint(name, "indicator", known);
