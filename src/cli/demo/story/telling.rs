@@ -372,7 +372,9 @@ fn cause_words(cause: &Cause, reason: &str) -> String {
     match cause {
         Cause::Trigger(key) => trigger(key),
         Cause::Blind(key) => format!("{} cannot be judged: {reason}", trigger(key)),
-        Cause::Silent(_) | Cause::DeadReceiver(_) | Cause::Journal | Cause::Setup => reason.to_owned(),
+        Cause::Silent(_) | Cause::DeadReceiver(_) | Cause::Journal | Cause::StateLost | Cause::Setup => {
+            reason.to_owned()
+        }
     }
 }
 
