@@ -7,10 +7,15 @@
 //!   way in which state changes.
 //! - [`sources`]: where samples come from; each answers whole, or fails with a reason.
 //! - [`effects`]: what the engine asks for: rollback steps, receivers, and the outbox that retries deliveries.
+//! - [`cli`]: the commands, which sit on top of everything else.
+//! - [`config`]: `rearguard.yaml` and the rule files, read with every problem at once; secrets stay references.
 //! - [`secret`]: text that must never be printed.
 //! - [`journal`]: what must outlive the process. Events, intents and outbox in one SQLite file; sample windows in another.
 //! - [`replay`]: the driver with virtual time, and the simulator that holds the house to its invariants.
 
+pub mod cli;
+pub mod config;
+pub mod daemon;
 pub mod effects;
 pub mod engine;
 pub mod journal;

@@ -27,7 +27,11 @@ impl Clock {
         let engine_now = match last {
             None => wall,
             Some(last) => {
-                let away = if last.boot_id == boot_id { boottime - last.boottime_ms } else { wall - last.wall_unix_ms };
+                let away = if last.boot_id == boot_id {
+                    boottime - last.boottime_ms
+                } else {
+                    wall - last.wall_unix_ms
+                };
                 last.engine.as_millis() + away.max(0)
             }
         };

@@ -31,7 +31,7 @@ use evaluation::{Check, CheckKey, Measurements, SavedWindow, SourceLook, Trigger
 use model::{RollbackId, SourceName};
 use rules::Condition;
 use series::Observation;
-use time::Timestamp;
+use time::{Span, Timestamp};
 
 /// Both halves of the core over one set of files: measurements, which are rebuilt, and state, which is its events.
 #[derive(Clone, Debug)]
@@ -117,6 +117,16 @@ impl Engine {
     /// Returns the windows to be saved.
     pub fn saved_windows(&self) -> Vec<SavedWindow> {
         self.measurements.saved_windows()
+    }
+
+    /// Returns how far back the rules look.
+    pub fn retention(&self) -> Span {
+        self.measurements.retention()
+    }
+
+    /// Returns the part of an observation that some rule can select.
+    pub fn kept_of(&self, observation: &Observation) -> Observation {
+        self.measurements.kept_of(observation)
     }
 
     /// Returns what is watched and what is waited on.

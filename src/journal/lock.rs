@@ -4,6 +4,7 @@ use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use procfs::process::Process;
 
@@ -15,6 +16,10 @@ const FILE: &str = "lock";
 
 /// The most that is read of a lock file, in bytes; ours are far smaller.
 const MAX_BYTES: u64 = 4096;
+
+/// How often, and how far apart, a lock that is held is tried again: a quarter of a second in all.
+const LOCK_TRIES: u32 = 25;
+const LOCK_PAUSE: Duration = Duration::from_millis(10);
 
 /// The journal that was last opened here.
 ///
@@ -41,7 +46,7 @@ impl StateLock {
         let mut options = OpenOptions::new();
         options.read(true).write(true).create(true).truncate(false).mode(0o640);
         let mut file = options.open(&path).map_err(|error| OpenError::file(&path, &error))?;
-        let locked = file.try_lock();
+        let locked = try_lock(&file);
         let mut text = Vec::new();
         Read::by_ref(&mut file)
             .take(MAX_BYTES)
@@ -77,6 +82,26 @@ impl StateLock {
         self.file.set_len(text.len() as u64)?;
         self.file.sync_all()
     }
+}
+
+impl Drop for StateLock {
+    /// Unlocks by word and not by closing: a child process that is just being started still has the file open too, and
+    /// would hold the lock until it has become another program.
+    fn drop(&mut self) {
+        // It ends with the process in any case.
+        drop(self.file.unlock());
+    }
+}
+
+/// Tries for a moment: a daemon that was killed may leave such a child behind, which is gone in milliseconds.
+fn try_lock(file: &File) -> Result<(), TryLockError> {
+    for _ in 0..LOCK_TRIES {
+        match file.try_lock() {
+            Err(TryLockError::WouldBlock) => std::thread::sleep(LOCK_PAUSE),
+            other => return other,
+        }
+    }
+    file.try_lock()
 }
 
 /// Checks what can be told apart before anything is written.

@@ -25,7 +25,7 @@ pub struct Journal {
     pub(super) epoch: u64,
     /// `None` after a failure: the next write opens the file anew.
     pub(super) connection: Option<Connection>,
-    /// Device and inode of the file that `connection` has open.
+    /// Device and inode of the file that was opened; no other one is written to.
     pub(super) file: (u64, u64),
     /// Held, never read: it ends with the journal.
     pub(super) _lock: StateLock,
@@ -170,31 +170,24 @@ impl Journal {
     }
 
     /// Opens the file anew after a failure and makes everything that it shows durable before it is believed.
-    fn reopen(&mut self) -> Result<Connection, CommitError> {
+    fn reopen(&self) -> Result<Connection, CommitError> {
+        // Before SQLite looks at it: it would apply the log beside it to whatever file is there now, and spoil that.
+        self.check_file()?;
         let failed = |fault: Fault| fault.on_commit(&self.path);
         let connection = database::open_to_write(&self.path, Durability::Full)
             .map_err(|error| failed(Fault::Sql(error)))?;
-        let id = recovery::journal_id(&connection).map_err(failed)?;
-        if id != self.id {
-            return Err(failed(Fault::Damaged(format!("it is another journal: {}", id.as_str()))));
-        }
         // What the log holds may be in memory only, if a sync of it failed. Copied into the main file and synced there
         // it is on disk, or this fails.
         let busy: i64 = connection
             .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0))
             .map_err(|error| failed(Fault::Sql(error)))?;
-        if busy != 0 {
-            return Err(failed(Fault::Sql(rusqlite::Error::SqliteFailure(
-                rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_BUSY),
-                Some("its log cannot be written back while another program reads it".to_owned()),
-            ))));
+        if busy == 0 {
+            return Ok(connection);
         }
-        self.file = database::file_identity(&self.path).map_err(|error| CommitError::Storage {
-            path: self.path.clone(),
-            problem: error.to_string(),
-            remedy: "put the file back",
-        })?;
-        Ok(connection)
+        Err(failed(Fault::Sql(rusqlite::Error::SqliteFailure(
+            rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_BUSY),
+            Some("its log cannot be written back while another program reads it".to_owned()),
+        ))))
     }
 
     fn append(&self, transaction: &Transaction<'_>, batch: &Batch) -> Result<Head, CommitError> {

@@ -196,6 +196,7 @@ impl fmt::Display for Cause {
             Self::Silent(source) => write!(f, "source {source} is silent"),
             Self::DeadReceiver(receiver) => write!(f, "receiver {receiver} is dead"),
             Self::Journal => f.write_str("the journal cannot be written"),
+            Self::StateLost => f.write_str("what was remembered is lost"),
             Self::Setup => f.write_str("the files on disk are bad"),
         }
     }

@@ -232,6 +232,9 @@ pub enum Happening {
         message: Box<Message>,
         /// One delivery per receiver.
         deliveries: Vec<(EffectId, ReceiverName)>,
+        /// The receivers that were given it before and did not take it.
+        #[serde(default)]
+        tried: Vec<ReceiverName>,
     },
     /// Something is known of a delivery.
     DeliveryReported {
@@ -258,6 +261,8 @@ pub enum Cause {
     DeadReceiver(ReceiverName),
     /// The journal cannot be written.
     Journal,
+    /// The journal was damaged.
+    StateLost,
     /// The files on disk are bad.
     Setup,
 }

@@ -285,7 +285,7 @@ impl Draft<'_> {
                 Cause::Trigger(key) | Cause::Blind(key) => gone(key),
                 Cause::Silent(source) => !self.setup.sources.contains_key::<SourceName>(source),
                 Cause::DeadReceiver(receiver) => !self.setup.receivers.contains(receiver),
-                Cause::Journal | Cause::Setup => false,
+                Cause::Journal | Cause::StateLost | Cause::Setup => false,
             })
             .filter(|(_, incident)| {
                 let run = |id| self.state().rollbacks.get(id);

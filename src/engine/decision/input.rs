@@ -37,6 +37,11 @@ pub enum Input {
     },
     /// The journal can be written again.
     JournalRestored,
+    /// The journal was damaged; what was remembered is lost, wholly or in part.
+    StateLost {
+        /// What was done about it, on one line.
+        problem: String,
+    },
     /// A new set of files is in force.
     SetupLoaded {
         /// Its hash.

@@ -10,6 +10,7 @@ pub mod effect;
 pub mod event;
 mod incident;
 pub mod input;
+pub mod link;
 mod paging;
 pub mod placeholders;
 pub mod rollback;
@@ -51,6 +52,7 @@ pub fn decide(state: &State, setup: &Setup, now: Timestamp, input: &Input) -> De
     match input {
         Input::Restarted(restart) => {
             draft.emit(Happening::Restarted(restart.clone()));
+            draft.resolve_cause(&Cause::StateLost, "the daemon has started on a sound journal since");
             draft.take_up_deliveries();
             draft.take_up_rollbacks(&restart.alive);
         }
@@ -65,6 +67,12 @@ pub fn decide(state: &State, setup: &Setup, now: Timestamp, input: &Input) -> De
                 draft.resolve_cause(&Cause::Journal, "the journal can be written again");
             }
         }
+        Input::StateLost { problem } => draft.open_own(
+            Cause::StateLost,
+            Severity::Critical,
+            problem.clone(),
+            "Open incidents, cooldowns and caps from before are forgotten: look at every target.",
+        ),
         Input::SetupLoaded { fingerprint, degraded } => draft.take_setup(fingerprint, degraded.as_deref()),
         Input::SetupRefused { problem } => {
             draft.emit(Happening::SetupRefused { problem: problem.clone() });

@@ -13,7 +13,7 @@ use super::verdict::{
 };
 use super::watch::{Check, DetectVersion, SourcePace, Watch};
 use super::window::{Mark, Window};
-use crate::engine::model::{Labels, METRIC_NAME, SourceName, TargetName, is_stale_marker};
+use crate::engine::model::{Labels, METRIC_NAME, Sample, SourceName, TargetName, is_stale_marker};
 use crate::engine::promql::{EvalContext, Value};
 use crate::engine::rules::{Condition, Trigger};
 use crate::engine::series::{
@@ -36,6 +36,7 @@ pub struct Measurements {
     store: Store,
     windows: BTreeMap<TriggerKey, Watched>,
     heard: BTreeMap<SourceName, Hearing>,
+    retention: Span,
 }
 
 /// One trigger's window over one label set, as it is saved.
@@ -95,7 +96,12 @@ impl Measurements {
     /// Makes an empty memory; every source counts as asked from `now` on.
     pub fn new(watch: &Watch<'_>, now: Timestamp) -> Self {
         let limits = Limits { retention: MIN_RETENTION, series_per_source: SERIES_PER_SOURCE };
-        let mut new = Self { store: Store::new(limits), windows: BTreeMap::new(), heard: BTreeMap::new() };
+        let mut new = Self {
+            store: Store::new(limits),
+            windows: BTreeMap::new(),
+            heard: BTreeMap::new(),
+            retention: MIN_RETENTION,
+        };
         new.rewatch(watch, &[], now);
         new
     }
@@ -124,6 +130,7 @@ impl Measurements {
         selectors.extend(watch.versions.iter().filter_map(|(_, detect)| version_selector(detect)));
         selectors.sort_by(|left, right| left.key().cmp(right.key()));
         selectors.dedup();
+        self.retention = retention;
         self.store.set_limits(Limits { retention, series_per_source: SERIES_PER_SOURCE });
         self.store.set_interest(Interest::Selectors(selectors));
 
@@ -264,6 +271,28 @@ impl Measurements {
             heard: hearing.last.is_some(),
         };
         self.heard.iter().map(look).collect()
+    }
+
+    /// Returns how far back the rules look: older samples are of no use.
+    pub fn retention(&self) -> Span {
+        self.retention
+    }
+
+    /// Returns the part of an observation that some rule can select: what is worth to be saved.
+    pub fn kept_of(&self, observation: &Observation) -> Observation {
+        let kept = |samples: &Vec<Sample>| {
+            samples
+                .iter()
+                .filter(|sample| self.store.wants(&observation.source, &sample.labels))
+                .cloned()
+                .collect()
+        };
+        Observation {
+            source: observation.source.clone(),
+            at: observation.at,
+            took: observation.took,
+            answer: observation.answer.as_ref().map(kept).map_err(Clone::clone),
+        }
     }
 
     /// Returns the number of series and of points that are remembered.

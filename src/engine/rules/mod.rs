@@ -1,5 +1,17 @@
-//! Rule files: as written, with spans -> compiled, valid by construction.
+//! Rule files: as written, with places -> compiled, valid by construction.
+//!
+//! A file's text becomes a YAML tree ([`yaml`]), the tree becomes the file as written ([`written`]), and all files
+//! together become a [`RuleSet`] ([`compile`]). Every step goes on after an error and tells all of them at once
+//! ([`diagnostic`]). The daemon's own file is read with the same tools.
 
+pub mod compile;
+pub mod condition;
+pub mod decode;
+pub mod diagnostic;
 pub mod set;
+pub mod written;
+pub mod yaml;
 
+pub use compile::{Catalog, Compiled, Lookup, RuleFiles, Verified};
+pub use diagnostic::{Diagnostic, Findings, Level, Place, SourceFile};
 pub use set::{Comparison, Condition, Indicator, RuleSet, Then, Trigger, Unit, WindowSpec};

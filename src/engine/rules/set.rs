@@ -121,7 +121,8 @@ pub struct Trigger {
     pub runbook: Option<String>,
     /// What follows.
     pub then: Then,
-    /// Hash of everything above; equal across a reload means that the window is kept.
+    /// Hash of what decides whether the window fills: target, name, sources, expression, unit, threshold, window. Equal
+    /// across a reload means that the window is kept; a better summary or another plan does not lose it.
     pub fingerprint: String,
 }
 

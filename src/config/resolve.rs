@@ -1,0 +1,104 @@
+//! The file as written -> the shell's settings and what decisions depend on, with every name looked up.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use super::settings::Config;
+use super::target::WrittenTarget;
+use super::written::Written;
+use crate::engine::decision::link::Declared;
+use crate::engine::decision::{Level, Policy, Target};
+use crate::engine::model::{PlanName, ReceiverName};
+use crate::engine::rules::diagnostic::name_hint;
+use crate::engine::rules::yaml::Scalar;
+use crate::engine::rules::{Diagnostic, Findings};
+use crate::engine::time::Span;
+
+/// Resolves what was written. Both results are complete only where `out` holds no error.
+pub(super) fn resolve(written: Written, file: &Path, out: &mut Findings) -> (Config, Declared) {
+    let sources: BTreeSet<&str> = written.sources.iter().map(|source| source.name.as_str()).collect();
+    let plans: BTreeSet<&str> = written.rollbacks.iter().map(|plan| plan.name.as_str()).collect();
+    let receivers: BTreeSet<&str> = written.receivers.iter().map(|(name, _)| name.value.as_str()).collect();
+    for source in written.rollbacks.iter().flat_map(|plan| &plan.on).flat_map(|(from, to)| [from, to]) {
+        look_up(source, "source", &sources, out);
+    }
+    if !written.rollbacks.is_empty() && receivers.is_empty() {
+        let message = "there are rollbacks and no receivers: nobody would hear of one";
+        let hint =
+            "add `receivers:`, such as `on-call: { pagerduty: { routing_key: { credential: pagerduty } } }`";
+        out.push(Diagnostic::error("no-receivers", written.rollbacks_place.clone(), message).hint(hint));
+    }
+    let mut policies = BTreeMap::new();
+    for policy in &written.policies {
+        for receiver in &policy.notify {
+            look_up(receiver, "receiver", &receivers, out);
+        }
+        let notify = policy.notify.iter().map(|name| ReceiverName::from(name.value.as_str())).collect();
+        let levels = vec![Level { after: Span::ZERO, notify }];
+        policies.insert(policy.name.value.as_str().into(), Policy { levels });
+    }
+    let targets = written
+        .targets
+        .iter()
+        .map(|target| (target.name.clone(), resolve_target(target, &plans, &sources, out)))
+        .collect();
+    let declared = Declared {
+        targets,
+        plan_names: written.rollbacks.iter().map(|plan| (plan.name.clone(), plan.verified)).collect(),
+        policies,
+        receivers: receivers.into_iter().map(ReceiverName::from).collect(),
+        sources: written.sources.iter().map(|source| (source.name.clone(), source.pace)).collect(),
+        plans: written
+            .rollbacks
+            .iter()
+            .filter_map(|plan| plan.plan.clone().map(|declared| (plan.name.clone(), declared)))
+            .collect(),
+    };
+    let config = Config {
+        file: file.to_owned(),
+        state: written.state,
+        control: written.control,
+        external_url: written.external_url,
+        sources: written
+            .sources
+            .into_iter()
+            .filter_map(|source| source.scrape.map(|scrape| (source.name, scrape)))
+            .collect(),
+        receivers: written
+            .receivers
+            .into_iter()
+            .filter_map(|(name, receiver)| receiver.map(|receiver| (name.value.as_str().into(), receiver)))
+            .collect(),
+    };
+    (config, declared)
+}
+
+fn resolve_target(
+    written: &WrittenTarget,
+    plans: &BTreeSet<&str>,
+    sources: &BTreeSet<&str>,
+    out: &mut Findings,
+) -> Target {
+    for plan in &written.plans {
+        look_up(plan, "rollback plan", plans, out);
+    }
+    let detect = written.detect.as_ref().map(|(source, detect)| {
+        look_up(source, "source", sources, out);
+        detect.clone()
+    });
+    Target {
+        mode: written.mode,
+        plans: written.plans.iter().map(|plan| PlanName::from(plan.value.as_str())).collect(),
+        at_most: written.at_most,
+        cooldown: written.cooldown,
+        detect,
+    }
+}
+
+fn look_up(written: &Scalar, kind: &str, known: &BTreeSet<&str>, out: &mut Findings) {
+    if !known.contains(written.value.as_str()) {
+        let message = format!("there is no {kind} `{}`", written.value.escape_debug());
+        let hint = name_hint(&written.value, kind, known.iter().copied());
+        out.push(Diagnostic::error("unknown-name", written.place(), message).hint(hint));
+    }
+}

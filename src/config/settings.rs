@@ -1,0 +1,84 @@
+//! The daemon's own settings, resolved: paths absolute, defaults applied, names checked, secrets still references.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use super::credentials::SecretRef;
+use crate::engine::model::{Labels, ReceiverName, SourceName};
+use crate::engine::time::Span;
+
+/// What the shell needs of `rearguard.yaml`; what decisions depend on is in the engine's `Setup`.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The file itself.
+    pub file: PathBuf,
+    /// Where the journal lives.
+    pub state: PathBuf,
+    /// The socket for everything that changes something.
+    pub control: PathBuf,
+    /// The address by which people reach the status page, for links in pages.
+    pub external_url: Option<String>,
+    /// What is scraped.
+    pub sources: BTreeMap<SourceName, Scrape>,
+    /// The channels that page.
+    pub receivers: BTreeMap<ReceiverName, Receiver>,
+}
+
+/// A scraped endpoint.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Scrape {
+    /// Where the exposition text is.
+    pub url: String,
+    /// Time between two scrapes.
+    pub every: Span,
+    /// Limit for one scrape; no longer than `every`.
+    pub timeout: Span,
+    /// Labels that every series of the source carries besides `job` and `instance`.
+    pub labels: Labels,
+}
+
+/// A channel that pages.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Receiver {
+    /// PagerDuty's Events API v2.
+    PagerDuty(PagerDuty),
+    /// Mail over SMTP.
+    Email(Email),
+}
+
+/// A PagerDuty service.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PagerDuty {
+    /// The integration key.
+    pub routing_key: SecretRef,
+    /// Another region's address, such as `https://events.eu.pagerduty.com`.
+    pub base_url: Option<String>,
+}
+
+/// People behind a mail server.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Email {
+    /// The server's name or address.
+    pub host: String,
+    /// The server's port.
+    pub port: u16,
+    /// How the connection is protected.
+    pub tls: MailTls,
+    /// User name and password, where the server wants them.
+    pub credentials: Option<(String, SecretRef)>,
+    /// The sender.
+    pub from: String,
+    /// The recipients.
+    pub to: Vec<String>,
+}
+
+/// How a connection to a mail server is protected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MailTls {
+    /// Begins in the clear and must be upgraded before anything is said (port 587).
+    StartTls,
+    /// TLS from the first byte (port 465).
+    Implicit,
+    /// None; only to this host.
+    Plain,
+}

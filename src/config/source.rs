@@ -1,0 +1,136 @@
+//! `sources`: what is scraped, how often, and when silence is an incident.
+
+use super::address;
+use super::settings::Scrape;
+use crate::engine::decision::setup::SourcePace;
+use crate::engine::model::{Labels, SourceName};
+use crate::engine::rules::decode::{Shape, Spanned, named, positive_duration, text};
+use crate::engine::rules::yaml::{Node, Scalar};
+use crate::engine::rules::{Diagnostic, Findings};
+use crate::engine::time::Span;
+
+const SOURCE: Shape = Shape {
+    what: "a source",
+    keys: &["scrape", "every", "timeout", "labels", "silent_after"],
+    later: &[
+        "probe",
+        "expect",
+        "systemd",
+        "prometheus",
+        "push",
+        "exec",
+        "reference",
+        "bearer_token",
+        "basic_auth",
+        "headers",
+        "tls",
+    ],
+};
+
+/// How long a scrape may take where nothing is said, unless `every` is shorter: what is slower is an answer too.
+const DEFAULT_TIMEOUT: Span = Span::from_secs(3);
+/// Silence shorter than this is not an incident by default: a restart of the application is not an outage of its metrics.
+const DEFAULT_SILENT_AFTER: Span = Span::from_secs(60);
+/// Where answers are rare, this many must be missing before the default calls it silence.
+const DEFAULT_SILENT_INTERVALS: i64 = 3;
+
+/// One source: its rhythm, which others refer to even where the rest of it is broken, and the scrape.
+#[derive(Clone, Debug)]
+pub(super) struct Source {
+    pub(super) name: SourceName,
+    pub(super) pace: SourcePace,
+    pub(super) scrape: Option<Scrape>,
+}
+
+/// Reads `sources`; `interval` is how often a source is asked that does not say `every`.
+pub(super) fn read(node: &Node, interval: Span, out: &mut Findings) -> Vec<Source> {
+    named(node, "`sources`", out).into_iter().map(|(name, node)| source(name, node, interval, out)).collect()
+}
+
+fn source(name: &Scalar, node: &Node, interval: Span, out: &mut Findings) -> Source {
+    let source_name = SourceName::from(name.value.as_str());
+    let default_silence = |every: Span| DEFAULT_SILENT_AFTER.max(every.times(DEFAULT_SILENT_INTERVALS));
+    let Some(fields) = SOURCE.read(node, out) else {
+        let pace = SourcePace { every: interval, silent_after: default_silence(interval) };
+        return Source { name: source_name, pace, scrape: None };
+    };
+    let mut span =
+        |key: &str| fields.get(key).and_then(|node| positive_duration(node, &format!("`{key}`"), out));
+    let (every, timeout, silent_after) = (span("every"), span("timeout"), span("silent_after"));
+    let every = every.map_or(interval, |every| every.value);
+    check_times(every, timeout.as_ref(), silent_after.as_ref(), out);
+    let timeout = timeout.map_or(DEFAULT_TIMEOUT.min(every), |timeout| timeout.value);
+    let silent_after = silent_after.map_or_else(|| default_silence(every), |silence| silence.value);
+    let labels = fields.get("labels").map_or_else(Labels::empty, |node| labels(node, out));
+    let is_other_kind =
+        ["probe", "systemd", "prometheus", "push", "exec"].iter().any(|key| fields.has_later(key));
+    let written = if is_other_kind { fields.get("scrape") } else { fields.required("scrape", out) };
+    let url = written
+        .and_then(|node| text(node, "`scrape`", out))
+        .and_then(|written| address::url(written, "`scrape`", out).map(|_| written.value.clone()));
+    Source {
+        name: source_name,
+        pace: SourcePace { every, silent_after },
+        scrape: url.map(|url| Scrape { url, every, timeout, labels }),
+    }
+}
+
+fn check_times(
+    every: Span,
+    timeout: Option<&Spanned<Span>>,
+    silent_after: Option<&Spanned<Span>>,
+    out: &mut Findings,
+) {
+    if let Some(timeout) = timeout
+        && timeout.value > every
+    {
+        let message =
+            format!("a timeout of {} is longer than the {every} between two scrapes", timeout.value);
+        let hint = format!("one scrape would run into the next: at most `timeout: {every}`");
+        out.push(Diagnostic::error("bad-timeout", timeout.place.clone(), message).hint(hint));
+    }
+    if let Some(silence) = silent_after
+        && silence.value <= every
+    {
+        let message =
+            format!("`silent_after: {}` calls the time between two scrapes ({every}) silence", silence.value);
+        let hint = format!("at least `silent_after: {}`, two scrapes", every.times(2));
+        out.push(Diagnostic::error("bad-silence", silence.place.clone(), message).hint(hint));
+    }
+}
+
+fn labels(node: &Node, out: &mut Findings) -> Labels {
+    let mut pairs = Vec::new();
+    for (name, node) in named(node, "`labels`", out) {
+        let Some(value) = text(node, "a label's value", out) else { continue };
+        let problem = match name.value.as_str() {
+            "job" | "instance" => {
+                Some("is set by the source itself: `job` is its name, `instance` its host and port")
+            }
+            other if !is_label_name(other) => {
+                Some("is not a label name: letters, digits and `_`, no `__` in front")
+            }
+            _ => None,
+        };
+        match problem {
+            Some(why) => {
+                let message = format!("label `{}` {why}", name.value.escape_debug());
+                out.push(Diagnostic::error("bad-label", name.place(), message));
+            }
+            None => pairs.push((name.value.as_str(), value.value.as_str())),
+        }
+    }
+    Labels::from_pairs(pairs)
+}
+
+/// Returns whether `name` may be a label that people set; names with two underscores in front are Prometheus' own.
+pub(super) fn is_label_name(name: &str) -> bool {
+    is_metric_name(name) && !name.contains(':') && !name.starts_with("__")
+}
+
+/// Returns whether `name` may be a metric's name in the classic character set.
+pub(super) fn is_metric_name(name: &str) -> bool {
+    !name.is_empty()
+        && !name.starts_with(|c: char| c.is_ascii_digit())
+        && name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | ':'))
+}

@@ -1,0 +1,106 @@
+//! `rearguard.yaml` as written: every section read, nothing looked up between sections yet.
+
+use std::path::{Path, PathBuf};
+
+use super::address;
+use super::receiver::{self, WrittenPolicy};
+use super::rollback::{self, WrittenPlan};
+use super::settings::Receiver;
+use super::source::{self, Source};
+use super::target::{self, WrittenTarget};
+use crate::engine::rules::decode::{Fields, Shape, positive_duration, text, texts};
+use crate::engine::rules::yaml::{Node, Scalar};
+use crate::engine::rules::{Diagnostic, Findings, Place};
+use crate::engine::time::Span;
+
+const ROOT: Shape = Shape {
+    what: "rearguard.yaml",
+    keys: &[
+        "rules",
+        "state",
+        "control",
+        "interval",
+        "listen",
+        "external_url",
+        "targets",
+        "sources",
+        "rollbacks",
+        "receivers",
+        "escalations",
+    ],
+    later: &["people", "schedules", "calendars", "routes", "ingest", "heartbeat", "silences"],
+};
+
+const DEFAULT_STATE: &str = "/var/lib/rearguard";
+const DEFAULT_CONTROL: &str = "/run/rearguard/control.sock";
+/// How often a source is asked that says nothing itself. Short, because a trigger judges once per answer.
+const DEFAULT_INTERVAL: Span = Span::from_secs(5);
+
+/// The file's sections. What could not be read has been reported; whatever others refer to keeps its name.
+#[derive(Clone, Debug)]
+pub(super) struct Written {
+    pub(super) rules: Vec<Scalar>,
+    pub(super) state: PathBuf,
+    pub(super) control: PathBuf,
+    pub(super) external_url: Option<String>,
+    pub(super) targets: Vec<WrittenTarget>,
+    pub(super) sources: Vec<Source>,
+    pub(super) rollbacks: Vec<WrittenPlan>,
+    /// Where the key `rollbacks` stands, for problems that concern all of them.
+    pub(super) rollbacks_place: Place,
+    pub(super) receivers: Vec<(Scalar, Option<Receiver>)>,
+    pub(super) policies: Vec<WrittenPolicy>,
+}
+
+/// Reads the tree; relative paths begin at `directory`. `None` where the root is not a mapping.
+pub(super) fn read(root: &Node, directory: &Path, out: &mut Findings) -> Option<Written> {
+    let fields = ROOT.read(root, out)?;
+    let interval = fields.get("interval").and_then(|node| positive_duration(node, "`interval`", out));
+    let interval = interval.map_or(DEFAULT_INTERVAL, |interval| interval.value);
+    Some(Written {
+        rules: rules(&fields, out),
+        state: path(&fields, "state", DEFAULT_STATE, directory, out),
+        control: path(&fields, "control", DEFAULT_CONTROL, directory, out),
+        external_url: outside(&fields, out),
+        targets: fields.required("targets", out).map_or_else(Vec::new, |node| target::read(node, out)),
+        sources: fields
+            .required("sources", out)
+            .map_or_else(Vec::new, |node| source::read(node, interval, out)),
+        rollbacks: fields.get("rollbacks").map_or_else(Vec::new, |node| rollback::read(node, out)),
+        rollbacks_place: fields.key_place("rollbacks"),
+        receivers: fields.get("receivers").map_or_else(Vec::new, |node| receiver::read(node, directory, out)),
+        policies: fields.get("escalations").map_or_else(Vec::new, |node| receiver::read_policies(node, out)),
+    })
+}
+
+fn rules(fields: &Fields<'_>, out: &mut Findings) -> Vec<Scalar> {
+    let Some(node) = fields.required("rules", out) else { return Vec::new() };
+    if matches!(node, Node::Sequence(items, _) if items.is_empty()) {
+        let message = "`rules` names no file: nothing would be guarded";
+        out.push(
+            Diagnostic::error("no-rules", node.place(), message).hint("such as `rules: [rules/*.yaml]`"),
+        );
+    }
+    texts(node, "`rules`", out).into_iter().cloned().collect()
+}
+
+fn path(fields: &Fields<'_>, key: &str, default: &str, directory: &Path, out: &mut Findings) -> PathBuf {
+    let written = fields.get(key).and_then(|node| text(node, &format!("`{key}`"), out));
+    directory.join(written.map_or(default, |written| &written.value))
+}
+
+/// Reads the settings of the status page, which this version does not serve: ignoring them harms nobody.
+fn outside(fields: &Fields<'_>, out: &mut Findings) -> Option<String> {
+    if fields.get("listen").is_some() {
+        let message = "the status page is not served by this version yet: nothing listens there";
+        out.push(
+            Diagnostic::warning("not-served-yet", fields.key_place("listen"), message)
+                .hint("`rearguard status` shows the same over the control socket"),
+        );
+    }
+    let written = text(fields.get("external_url")?, "`external_url`", out)?;
+    address::url(written, "`external_url`", out)?;
+    let message = "pages will link to this address, but no status page is served there by this version yet";
+    out.push(Diagnostic::warning("not-served-yet", fields.key_place("external_url"), message));
+    Some(written.value.clone())
+}

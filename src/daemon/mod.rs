@@ -1,0 +1,286 @@
+//! The driver with real time: wiring, the engine's thread, the only clock, reload, signals, systemd, control socket.
+//!
+//! ```text
+//! ask ──────┐                        ┌── dispatch ── steps, receivers
+//! control ──┼─> core (engine thread) ┤
+//! files ────┤        │ journal       └── systemd
+//! signals ──┘        └ samples
+//! ```
+
+pub mod ask;
+pub mod clock;
+pub mod control;
+pub mod core;
+pub mod dispatch;
+pub mod files;
+pub mod latency;
+mod log;
+pub mod start;
+pub mod systemd;
+pub mod wiring;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::mpsc::Sender;
+
+use futures_util::StreamExt;
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::iterator::exfiltrator::WithOrigin;
+use signal_hook_tokio::SignalsInfo;
+use tokio::sync::{mpsc, oneshot};
+
+use crate::config::{self, Loaded, Refused, Style};
+use crate::engine::decision::Input;
+use crate::engine::rules::Level;
+use crate::journal::{Fatal, GoodSetup, Witness};
+use ask::Asking;
+use clock::Clock;
+use control::Control;
+use core::Message;
+use dispatch::Instruction;
+use files::Watching;
+use start::Started;
+
+/// How a daemon is started.
+pub struct Options {
+    /// `rearguard.yaml`.
+    pub config: PathBuf,
+    /// Whether bad files end the start, even where a last good set could run.
+    pub strict: bool,
+    /// This program: steps are started through it.
+    pub gate: PathBuf,
+    /// Is told of every point at which a crash must lose nothing.
+    pub witness: Witness,
+}
+
+/// Why a daemon does not start, or ends.
+#[derive(Debug, thiserror::Error)]
+pub enum DaemonError {
+    /// The files are bad and there is no good set to run instead; the text lists every problem.
+    #[error("{0}")]
+    Files(String),
+    /// The state directory cannot be used.
+    #[error("{0}")]
+    State(String),
+    /// The host lacks something that the daemon needs.
+    #[error("{0}")]
+    Host(String),
+    /// The engine cannot go on; the process must come back and recover.
+    #[error(transparent)]
+    Fatal(#[from] Fatal),
+}
+
+impl From<std::io::Error> for DaemonError {
+    fn from(error: std::io::Error) -> Self {
+        Self::Host(error.to_string())
+    }
+}
+
+/// Runs the daemon until it is told to stop.
+///
+/// # Errors
+/// See [`DaemonError`].
+pub async fn run(options: Options) -> Result<(), DaemonError> {
+    crate::sources::http_client::install_crypto_provider();
+    let signals = SignalsInfo::<WithOrigin>::new([SIGTERM, SIGINT, SIGHUP])?;
+    let (inbox, messages) = std::sync::mpsc::channel();
+    let Started { loaded, degraded, mut core, orders, dispatcher, head } = start::start(&options, &inbox)?;
+    let control = Control::bind(&loaded.config.control, inbox.clone(), head, &loaded.config.state).map_err(
+        |error| {
+            DaemonError::Host(format!(
+                "cannot bind the control socket {}: {error}",
+                loaded.config.control.display()
+            ))
+        },
+    )?;
+    let clock = core.clock.clone();
+    let mut asking = Asking::default();
+    if let Err(problems) = asking.follow(&loaded.config.sources, &clock, &inbox) {
+        let problems: Vec<_> = problems.iter().map(ToString::to_string).collect();
+        return Err(DaemonError::Files(problems.join("\n")));
+    }
+    let (instruct, instructions) = mpsc::unbounded_channel();
+    let dispatching = tokio::spawn(dispatcher.run(orders, instructions));
+    let controlling = tokio::spawn(control.serve());
+    let status = core.status_line();
+    core.systemd.ready(&status);
+    tracing::info!(config = %options.config.display(), "ready: {status}");
+    let (over, engine_over) = oneshot::channel();
+    let thread = std::thread::Builder::new().name("engine".to_owned()).spawn(move || {
+        let result = core.run(&messages);
+        // Nobody listens any more in an orderly stop, which asks for this end.
+        over.send(()).unwrap_or_default();
+        result
+    })?;
+    let watching = Watching::new(&rule_files(&loaded));
+    let mut daemon = Daemon {
+        config: options.config,
+        loaded,
+        watching,
+        asking,
+        clock,
+        inbox,
+        instruct,
+        refused: degraded,
+    };
+    daemon.live(signals, engine_over).await;
+    daemon.stop(dispatching).await;
+    controlling.abort();
+    match thread.join() {
+        Ok(result) => Ok(result?),
+        Err(_) => Err(DaemonError::Host("the engine broke off; see the log above".to_owned())),
+    }
+}
+
+/// A daemon that is up.
+struct Daemon {
+    config: PathBuf,
+    loaded: Loaded,
+    watching: Watching,
+    asking: Asking,
+    clock: Clock,
+    inbox: Sender<Message>,
+    instruct: mpsc::UnboundedSender<Instruction>,
+    /// Why the files on disk were refused when they were last read, if they were.
+    refused: Option<String>,
+}
+
+impl Daemon {
+    /// Waits for signals and for files to change, until somebody wants the end.
+    async fn live(&mut self, mut signals: SignalsInfo<WithOrigin>, mut engine_over: oneshot::Receiver<()>) {
+        loop {
+            tokio::select! {
+                _ = &mut engine_over => return,
+                () = self.watching.changed() => self.reload_rules(),
+                origin = signals.next() => {
+                    let Some(origin) = origin else { return };
+                    let sender = origin.process.map_or("the kernel".to_owned(), |from| {
+                        format!("process {} of uid {}", from.pid, from.uid)
+                    });
+                    if origin.signal == SIGHUP {
+                        tracing::info!(%sender, "told to reload");
+                        self.reload_everything();
+                    } else {
+                        tracing::info!(%sender, signal = origin.signal, "told to stop");
+                        return;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Reads the rule files again; `rearguard.yaml` stays as it is in force (E12).
+    fn reload_rules(&mut self) {
+        let Some((path, text)) = self.loaded.files.first().cloned() else { return };
+        match config::load_rules(&path, text) {
+            Ok(loaded) => self.take_into_force(loaded),
+            Err(refused) => self.refuse(&refused),
+        }
+        self.watching.follow(&rule_files(&self.loaded));
+    }
+
+    /// Reads every file again.
+    fn reload_everything(&mut self) {
+        let loaded = match config::load(&self.config) {
+            Ok(loaded) => loaded,
+            Err(refused) => return self.refuse(&refused),
+        };
+        let receivers = match start::receivers(&loaded) {
+            Ok(receivers) => receivers,
+            Err(problem) => return self.refuse_because(problem.to_string()),
+        };
+        if loaded.config.state != self.loaded.config.state
+            || loaded.config.control != self.loaded.config.control
+        {
+            return self.refuse_because("`state` and `control` change with a restart only".to_owned());
+        }
+        if let Err(problems) = self.asking.follow(&loaded.config.sources, &self.clock, &self.inbox) {
+            for problem in problems {
+                tracing::error!(%problem, "this source is not asked");
+            }
+        }
+        if self.instruct.send(Instruction::Receivers(receivers)).is_err() {
+            tracing::error!("the dispatcher is gone; restart the daemon");
+        }
+        self.take_into_force(loaded);
+        self.watching.follow(&rule_files(&self.loaded));
+    }
+
+    fn take_into_force(&mut self, loaded: Loaded) {
+        let before = self.refused.take();
+        // Files were touched, or the poll came round: nothing has changed.
+        if before.is_none() && loaded.setup.fingerprint == self.loaded.setup.fingerprint {
+            return;
+        }
+        let warnings = loaded.render_warnings(Style::Plain);
+        for line in warnings.lines() {
+            tracing::warn!("{line}");
+        }
+        self.tell(Message::Files { setup: Arc::new(loaded.setup.clone()), files: good_setup(&loaded) });
+        self.loaded = loaded;
+    }
+
+    fn refuse(&mut self, refused: &Refused) {
+        let problem = summary(refused);
+        if self.refused.as_ref() == Some(&problem) {
+            return;
+        }
+        for line in refused.render(Style::Plain).lines() {
+            tracing::error!("{line}");
+        }
+        self.refuse_because(problem);
+    }
+
+    fn refuse_because(&mut self, problem: String) {
+        self.refused = Some(problem.clone());
+        self.tell(Message::Happened(Input::SetupRefused { problem }));
+    }
+
+    fn tell(&self, message: Message) {
+        if self.inbox.send(message).is_err() {
+            tracing::error!("the engine is gone");
+        }
+    }
+
+    /// Stops in order: no new acts, running steps end, everything is saved.
+    async fn stop(mut self, dispatching: tokio::task::JoinHandle<()>) {
+        systemd::stopping();
+        self.asking.stop();
+        self.tell(Message::Happened(Input::Stopping));
+        // Once the engine answers, every order from before its stop is with the dispatcher.
+        let (asked, answered) = oneshot::channel();
+        self.tell(Message::Asked(asked));
+        if answered.await.is_err() {
+            tracing::error!("the engine is gone; what it last wanted is taken up at the next start");
+        }
+        // Where the dispatcher is gone already there is nothing to wait for.
+        self.instruct.send(Instruction::Stop).unwrap_or_default();
+        if let Err(error) = dispatching.await {
+            tracing::error!(%error, "the dispatcher broke off");
+        }
+        self.tell(Message::Stop);
+    }
+}
+
+/// Returns the rule files of a set.
+fn rule_files(loaded: &Loaded) -> Vec<PathBuf> {
+    loaded.files.iter().skip(1).map(|(path, _)| path.clone()).collect()
+}
+
+/// Returns a set as the journal keeps it.
+fn good_setup(loaded: &Loaded) -> GoodSetup {
+    let files = loaded.files.iter().map(|(path, text)| (path.display().to_string(), text.clone())).collect();
+    GoodSetup { fingerprint: loaded.setup.fingerprint.clone(), files }
+}
+
+/// Says in one line why files are refused.
+fn summary(refused: &Refused) -> String {
+    let errors = refused.problems.iter().filter(|problem| problem.level == Level::Error);
+    let first = errors.clone().next().map_or("unknown".to_owned(), |problem| {
+        format!("{}:{}:{}: {}", problem.place.file, problem.place.line, problem.place.column, problem.message)
+    });
+    match errors.count() {
+        0 | 1 => first,
+        count => format!("{first} (and {} more)", count - 1),
+    }
+}

@@ -1,0 +1,423 @@
+//! All rule files together -> one [`RuleSet`], or every problem in any of them.
+
+mod names;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use sha2::{Digest, Sha256};
+
+use super::condition;
+use super::diagnostic::{Diagnostic, Findings, Place, SourceFile, name_hint, placeholder_hint};
+use super::set::{Condition, Indicator, RuleSet, Then, Trigger, WindowSpec};
+use super::written::{self, RuleFile, WrittenIndicator, WrittenTrigger};
+use super::yaml::{self, Scalar};
+use crate::engine::model::{IndicatorName, PlanName, PolicyName, SourceName, TargetName, TriggerName};
+use crate::engine::promql::{self, Plan as QueryPlan, Problem, Scope, TextSpan, ValueType};
+use crate::engine::series::Sources;
+use crate::engine::time::Span;
+
+use names::Declaration;
+pub use names::Indicators;
+
+/// The share of a window that must have been observed.
+const COVERAGE: f64 = 0.9;
+/// One verdict speaks for at most this many of its slowest source's intervals: one lost answer is not a gap, two are.
+const GAP_INTERVALS: i64 = 3;
+
+/// The names that rule files may use. Root declared them; rule files cannot add any (E12).
+///
+/// It also holds names whose declarations are broken elsewhere, so that one mistake is told once.
+#[derive(Clone, Debug, Default)]
+pub struct Catalog {
+    /// The targets, each with the plans that may be run for it.
+    pub targets: BTreeMap<TargetName, BTreeSet<PlanName>>,
+    /// The sources, each with the time between two observations.
+    pub sources: BTreeMap<SourceName, Span>,
+    /// The plans, each with whether it verifies that it helped.
+    pub plans: BTreeMap<PlanName, Verified>,
+    /// The escalation policies.
+    pub policies: BTreeSet<PolicyName>,
+    /// The `{names}` that a summary may hold.
+    pub summary_placeholders: &'static [&'static str],
+}
+
+/// Whether a plan proves that it helped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verified {
+    /// It has a `verify` block.
+    Yes,
+    /// Its outcome is taken on its steps' word.
+    No,
+}
+
+/// What compiling yields; complete only where the findings hold no error.
+#[derive(Clone, Debug, Default)]
+pub struct Compiled {
+    /// Every trigger that could be compiled.
+    pub rules: RuleSet,
+    /// Every indicator, for the conditions of verifications.
+    pub indicators: Indicators,
+}
+
+/// The rule files that could be read.
+#[derive(Clone, Copy, Debug)]
+pub struct RuleFiles<'f> {
+    /// Their texts.
+    pub files: &'f [SourceFile],
+    /// Whether there are others, which could not be read: then a name that is not found may be in one of them.
+    pub some_unread: bool,
+}
+
+/// Compiles every file against the catalog; goes on after errors and leaves out what has any.
+pub fn compile(rule_files: RuleFiles<'_>, catalog: &Catalog, out: &mut Findings) -> Compiled {
+    let mut compiled = Compiled::default();
+    if rule_files.some_unread {
+        compiled.indicators.set_incomplete();
+    }
+    let mut first_places: BTreeMap<(TargetName, TriggerName), Place> = BTreeMap::new();
+    let mut pending = Vec::new();
+    for file in rule_files.files {
+        let written = match yaml::parse(file) {
+            Ok(Some(root)) => written::read(&root, out),
+            Ok(None) => {
+                let message = "this rule file is empty";
+                out.push(Diagnostic::warning("empty-file", file.whole(), message));
+                continue;
+            }
+            Err(problem) => {
+                out.push(*problem);
+                compiled.indicators.set_incomplete();
+                continue;
+            }
+        };
+        let scope = FileScope::of(file, &written, catalog, out);
+        if !catalog.targets.contains_key(&scope.target) {
+            compiled.indicators.set_incomplete();
+        }
+        for indicator in &written.indicators {
+            let declaration = Declaration {
+                file: file.name().into(),
+                place: indicator.name.place(),
+                indicator: scope.indicator(indicator, out).map(Arc::new),
+            };
+            compiled.indicators.insert(scope.target.clone(), &indicator.name.value, declaration);
+        }
+        pending.push((scope, written.triggers));
+    }
+    for (scope, triggers) in pending {
+        for written in &triggers {
+            let key = (scope.target.clone(), TriggerName::from(written.name.value.as_str()));
+            if let Some(first) = first_places.get(&key) {
+                let message = format!("a second trigger `{}` for target `{}`", key.1, key.0);
+                let hint = format!("the first one is at {first}; names are unique within a target");
+                out.push(Diagnostic::error("duplicate-trigger", written.name.place(), message).hint(hint));
+                continue;
+            }
+            first_places.insert(key.clone(), written.name.place());
+            if let Some(trigger) = scope.trigger(written, &compiled.indicators, catalog, out) {
+                compiled.rules.triggers.insert(key, Arc::new(trigger));
+            }
+        }
+    }
+    compiled
+}
+
+/// What one file's expressions and triggers may refer to.
+struct FileScope {
+    file: SourceFile,
+    target: TargetName,
+    /// The sources that the file names, unknown ones included: they have been reported.
+    sources: BTreeSet<SourceName>,
+    paces: BTreeMap<SourceName, Span>,
+}
+
+impl FileScope {
+    fn of(file: &SourceFile, written: &RuleFile, catalog: &Catalog, out: &mut Findings) -> Self {
+        if let Some(target) = &written.target
+            && !catalog.targets.contains_key(target.value.as_str())
+        {
+            out.push(unknown(target, "target", catalog.targets.keys().map(TargetName::as_str)));
+        }
+        let mut sources = BTreeSet::new();
+        for source in &written.sources {
+            if !catalog.sources.contains_key(source.value.as_str()) {
+                out.push(unknown(source, "source", catalog.sources.keys().map(SourceName::as_str)));
+            }
+            if !sources.insert(SourceName::from(source.value.as_str())) {
+                let message = format!("source `{}` is named twice", source.value);
+                out.push(Diagnostic::warning("duplicate-source", source.place(), message));
+            }
+        }
+        let target = written.target.as_ref().map_or("", |target| target.value.as_str());
+        Self { file: file.clone(), target: target.into(), sources, paces: catalog.sources.clone() }
+    }
+
+    fn indicator(&self, written: &WrittenIndicator, out: &mut Findings) -> Option<Indicator> {
+        let expr = written.expr.as_ref()?;
+        let query = match compile_expression(&expr.value, &self.sources) {
+            Ok(query) => Some(query),
+            Err(problems) => {
+                out.extend(problems.into_iter().map(|problem| {
+                    let span = problem.span.start..problem.span.end;
+                    Diagnostic::error("bad-expression", expr.place_within(span), problem.message)
+                        .maybe_hint(problem.hint)
+                }));
+                None
+            }
+        };
+        Some(Indicator {
+            name: IndicatorName::from(written.name.value.as_str()),
+            unit: written.unit?,
+            text: expr.value.clone(),
+            query: query?,
+        })
+    }
+
+    fn trigger(
+        &self,
+        written: &WrittenTrigger,
+        indicators: &Indicators,
+        catalog: &Catalog,
+        out: &mut Findings,
+    ) -> Option<Trigger> {
+        let then = self.then(written, catalog, out);
+        if let Some(summary) = &written.summary {
+            check_summary(summary, catalog.summary_placeholders, out);
+        }
+        let when = condition(
+            written.when.as_ref()?,
+            |name| indicators.in_file(&self.target, self.file.name(), name),
+            out,
+        )?;
+        let sources = sources_of(&when.indicator);
+        let window = self.window(written, &sources, out);
+        let name = TriggerName::from(written.name.value.as_str());
+        let fingerprint = fingerprint(&self.target, &name, &sources, &when, window);
+        Some(Trigger {
+            name,
+            target: self.target.clone(),
+            sources,
+            when,
+            window,
+            severity: written.severity,
+            summary: written.summary.as_ref().map(|text| text.value.clone()),
+            runbook: written.runbook.as_ref().map(|text| text.value.clone()),
+            then,
+            fingerprint,
+        })
+    }
+
+    fn window(
+        &self,
+        written: &WrittenTrigger,
+        sources: &BTreeSet<SourceName>,
+        out: &mut Findings,
+    ) -> WindowSpec {
+        let paced = sources.iter().filter_map(|source| self.paces.get(source).map(|every| (*every, source)));
+        let slowest = paced.max();
+        let of = written.window.value;
+        if let Some((every, source)) = slowest
+            && !of.is_zero_or_negative()
+            && of < every
+        {
+            let message =
+                format!("a window of {of} is shorter than the {every} between two answers of `{source}`");
+            out.push(
+                Diagnostic::warning("short-window", written.window.place.clone(), message).hint(format!(
+                    "ask for at least `{every}`, or leave `for` out to fire at the first breach"
+                )),
+            );
+        }
+        let every = slowest.map_or(Span::ZERO, |(every, _)| every);
+        WindowSpec { of, coverage: COVERAGE, max_gap: every.times(GAP_INTERVALS) }
+    }
+
+    fn then(&self, written: &WrittenTrigger, catalog: &Catalog, out: &mut Findings) -> Then {
+        if !written.has_consequence {
+            let message = format!("nothing follows when `{}` fires", written.name.value);
+            out.push(
+                Diagnostic::warning("no-consequence", written.name.place(), message)
+                    .hint("add `then: { page: POLICY }`, and `rollback: PLAN` where it should act"),
+            );
+        }
+        if let Some(plan) = &written.rollback {
+            self.check_plan(plan, catalog, out);
+        }
+        if let Some(policy) = &written.page
+            && !catalog.policies.contains(policy.value.as_str())
+        {
+            let known = catalog.policies.iter().map(PolicyName::as_str);
+            out.push(unknown(policy, "escalation policy", known));
+        }
+        Then {
+            rollback: written.rollback.as_ref().map(|plan| PlanName::from(plan.value.as_str())),
+            page: written.page.as_ref().map(|policy| PolicyName::from(policy.value.as_str())),
+        }
+    }
+
+    fn check_plan(&self, plan: &Scalar, catalog: &Catalog, out: &mut Findings) {
+        let name = plan.value.as_str();
+        let Some(verified) = catalog.plans.get(name) else {
+            return out.push(unknown(plan, "rollback plan", catalog.plans.keys().map(PlanName::as_str)));
+        };
+        let Some(allowed) = catalog.targets.get(&self.target) else { return };
+        if !allowed.contains(name) {
+            let message = format!("plan `{name}` may not be run for target `{}`", self.target);
+            let hint = format!("add `{name}` to the target's `plans:` in rearguard.yaml");
+            return out.push(Diagnostic::error("plan-not-allowed", plan.place(), message).hint(hint));
+        }
+        if *verified == Verified::No {
+            let message = format!("plan `{name}` has no `verify`: nobody checks that the rollback helped");
+            let hint = format!("add a `verify` block to `{name}` in rearguard.yaml");
+            out.push(Diagnostic::warning("unverified-plan", plan.place(), message).hint(hint));
+        }
+    }
+}
+
+/// What is known of an indicator's name at one place.
+#[derive(Clone, Debug)]
+pub enum Lookup {
+    /// It is this one.
+    Found(Arc<Indicator>),
+    /// It is declared and broken; that has been reported.
+    Broken,
+    /// It cannot be used here: what is wrong, and what to do.
+    Refused(&'static str, String, String),
+}
+
+/// Compiles a condition; `find` says what its indicator's name means where it stands.
+pub fn condition(
+    written: &Scalar,
+    find: impl FnOnce(&str) -> Lookup,
+    out: &mut Findings,
+) -> Option<Condition> {
+    let located = |problem: condition::Problem| {
+        Diagnostic::error(problem.code, written.place_within(problem.span), problem.message)
+            .maybe_hint(problem.hint)
+    };
+    let comparing = match condition::parse(&written.value) {
+        Ok(comparing) => comparing,
+        Err(problem) => {
+            out.push(located(problem));
+            return None;
+        }
+    };
+    let indicator = match find(&comparing.indicator) {
+        Lookup::Found(indicator) => indicator,
+        Lookup::Broken => return None,
+        Lookup::Refused(code, message, hint) => {
+            let place = written.place_within(comparing.indicator_span);
+            out.push(Diagnostic::error(code, place, message).hint(hint));
+            return None;
+        }
+    };
+    match comparing.threshold_in(indicator.unit) {
+        Ok(threshold) => {
+            if let Some(doubt) = threshold.doubt {
+                out.push(Diagnostic { level: super::Level::Warning, ..located(doubt) });
+            }
+            Some(Condition {
+                indicator,
+                comparison: comparing.comparison,
+                threshold: threshold.value,
+                text: written.value.trim().to_owned(),
+            })
+        }
+        Err(problem) => {
+            out.push(located(problem));
+            None
+        }
+    }
+}
+
+/// Compiles an indicator's expression; bare selectors see `sources` and no others.
+///
+/// Besides what PromQL itself refuses, an indicator must yield numbers, read at least one series (nothing else makes it
+/// be judged), and look back from now: a fixed time is not kept.
+fn compile_expression(text: &str, sources: &BTreeSet<SourceName>) -> Result<QueryPlan, Vec<Problem>> {
+    let expr = promql::parse(text)?;
+    // Without any source that is an error of its own, and every selector would repeat it.
+    let scope = if sources.is_empty() { Scope::EVERYTHING } else { Scope::of(sources.iter().cloned()) };
+    let plan = promql::compile(&expr, &scope)?;
+    let found = promql::type_of(&expr);
+    if !matches!(found, ValueType::Scalar | ValueType::Vector) {
+        let problem =
+            Problem::new(expr.span, format!("an indicator must yield numbers, this yields a {found}"));
+        return Err(vec![
+            problem.with_hint("wrap a range in a function such as `rate(...)` or `avg_over_time(...)`"),
+        ]);
+    }
+    if plan.selectors().next().is_none() {
+        let problem =
+            Problem::new(expr.span, "this reads no series, so nothing would ever make it be judged");
+        return Err(vec![problem.with_hint("name a metric that one of the file's sources exposes")]);
+    }
+    let fixed = |span: &TextSpan| {
+        Problem::new(*span, "this looks at a fixed time, which is not kept")
+            .with_hint("look back from now instead: `offset 1h`")
+    };
+    if plan.pinned().is_empty() { Ok(plan) } else { Err(plan.pinned().iter().map(fixed).collect()) }
+}
+
+/// Returns the sources whose observations can change what an indicator yields.
+pub fn sources_of(indicator: &Indicator) -> BTreeSet<SourceName> {
+    match indicator.query.sources() {
+        Sources::Only(names) => names,
+        // Only where the file's own sources are missing, which is an error.
+        Sources::Any => BTreeSet::new(),
+    }
+}
+
+/// Hashes what decides whether a trigger's window fills; its texts and consequences may change without losing it.
+fn fingerprint(
+    target: &TargetName,
+    name: &TriggerName,
+    sources: &BTreeSet<SourceName>,
+    when: &Condition,
+    window: WindowSpec,
+) -> String {
+    let mut hash = Sha256::new();
+    let mut add = |part: &str| {
+        // The length keeps two neighbours from trading characters.
+        hash.update((part.len() as u64).to_be_bytes());
+        hash.update(part);
+    };
+    add(target.as_str());
+    add(name.as_str());
+    add(&sources.iter().map(SourceName::as_str).collect::<Vec<_>>().join("\n"));
+    add(&when.indicator.text);
+    add(condition::name(when.indicator.unit));
+    add(&when.comparison.to_string());
+    add(&when.threshold.to_string());
+    add(&format!("{} {} {}", window.of, window.coverage, window.max_gap));
+    hex(&hash.finalize())
+}
+
+/// Returns bytes as lower-case hexadecimal text.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn unknown<'a>(written: &Scalar, kind: &str, known: impl IntoIterator<Item = &'a str>) -> Diagnostic {
+    let message = format!("there is no {kind} `{}`", written.value.escape_debug());
+    Diagnostic::error("unknown-name", written.place(), message).hint(name_hint(&written.value, kind, known))
+}
+
+/// Doubts `{words}` that no page would fill in.
+fn check_summary(summary: &Scalar, known: &'static [&'static str], out: &mut Findings) {
+    for (open, _) in summary.value.match_indices('{') {
+        let rest = &summary.value[open + 1..];
+        let Some(word) = rest.find('}').map(|close| &rest[..close]) else { continue };
+        let is_word = !word.is_empty() && word.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
+        if is_word && !known.contains(&word) {
+            let place = summary.place_within(open..open + word.len() + 2);
+            let message = format!("`{{{word}}}` is not filled in and will stand in the page as it is");
+            let hint = placeholder_hint(word, known);
+            out.push(Diagnostic::warning("unknown-placeholder", place, message).hint(hint));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

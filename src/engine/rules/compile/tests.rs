@@ -1,0 +1,124 @@
+use super::*;
+use crate::engine::model::Severity;
+use crate::engine::rules::{Comparison, Unit};
+
+fn catalog() -> Catalog {
+    Catalog {
+        targets: [("app".into(), ["undo".into()].into())].into(),
+        sources: [("fast".into(), Span::from_secs(5)), ("slow".into(), Span::from_secs(20))].into(),
+        plans: [("undo".into(), Verified::Yes), ("other".into(), Verified::Yes)].into(),
+        policies: ["ops".into()].into(),
+        summary_placeholders: &["value"],
+    }
+}
+
+fn compiled(texts: &[&str]) -> (Compiled, Result<Vec<String>, Vec<String>>) {
+    let files: Vec<_> =
+        texts.iter().enumerate().map(|(at, text)| SourceFile::new(&format!("{at}.yaml"), text)).collect();
+    let mut out = Findings::default();
+    let compiled = compile(RuleFiles { files: &files, some_unread: false }, &catalog(), &mut out);
+    let told = |all: Vec<Diagnostic>| -> Vec<String> {
+        all.iter().map(|d| format!("{}:{} {}", d.place.file, d.place.line, d.code)).collect()
+    };
+    let result = match out.conclude(()) {
+        Ok(((), warnings)) => Ok(told(warnings)),
+        Err(problems) => Err(told(problems)),
+    };
+    (compiled, result)
+}
+
+/// A file of one indicator and one trigger.
+fn file(expr: &str, trigger: &str) -> String {
+    format!(
+        "target: app\nsources: [fast, slow]\nindicators:\n  i: {{ unit: ratio, expr: '{expr}' }}\ntriggers:\n  - {{ name: T, {trigger} }}\n"
+    )
+}
+
+fn only_trigger(text: &str) -> Trigger {
+    let (compiled, result) = compiled(&[text]);
+    assert!(result.is_ok(), "{text}: {result:?}");
+    let triggers: Vec<_> = compiled.rules.triggers.into_values().collect();
+    assert_eq!(triggers.len(), 1, "{text}");
+    Trigger::clone(&triggers[0])
+}
+
+#[test]
+fn a_trigger_carries_what_was_written_and_the_defaults() {
+    let trigger = only_trigger(&file("avg(x)", r#"when: i >= 2%, then: { rollback: undo, page: ops }"#));
+    assert_eq!((trigger.name.as_str(), trigger.target.as_str()), ("T", "app"));
+    assert_eq!(trigger.when.comparison, Comparison::GreaterOrEqual);
+    assert_eq!(trigger.when.indicator.unit, Unit::Ratio);
+    assert_eq!((trigger.when.threshold, trigger.when.text.as_str()), (0.02, "i >= 2%"));
+    assert_eq!(trigger.severity, Severity::High);
+    assert_eq!(trigger.then, Then { rollback: Some("undo".into()), page: Some("ops".into()) });
+    let window = WindowSpec { of: Span::ZERO, coverage: 0.9, max_gap: Span::from_secs(60) };
+    assert_eq!(trigger.window, window);
+}
+
+#[test]
+fn a_trigger_is_judged_by_the_sources_that_its_expression_reads() {
+    let cases = [
+        ("avg(x)", vec!["fast", "slow"], 60),
+        (r#"avg(x{job="fast"})"#, vec!["fast"], 15),
+        (r#"avg(x{job="slow"}) / avg(y{job="fast"})"#, vec!["fast", "slow"], 60),
+    ];
+    for (expr, sources, max_gap_s) in cases {
+        let trigger = only_trigger(&file(expr, "when: i > 1%, for: 1m, then: { page: ops }"));
+        assert_eq!(trigger.sources.iter().map(SourceName::as_str).collect::<Vec<_>>(), sources, "{expr}");
+        assert_eq!(trigger.window.max_gap, Span::from_secs(max_gap_s), "{expr}");
+    }
+}
+
+#[test]
+fn the_fingerprint_follows_what_fills_the_window_and_nothing_else() {
+    let print = |expr: &str, trigger: &str| only_trigger(&file(expr, trigger)).fingerprint;
+    let base = print("avg(x)", "when: i > 2%, for: 1m, then: { page: ops }");
+    let same = ["when: i > 0.02, for: 60s, severity: low, summary: s, runbook: r, then: { rollback: undo }"];
+    for trigger in same {
+        assert_eq!(print("avg(x)", trigger), base, "{trigger}");
+    }
+    let different = [
+        ("avg(x)", "when: i > 3%, for: 1m, then: { page: ops }"),
+        ("avg(x)", "when: i >= 2%, for: 1m, then: { page: ops }"),
+        ("avg(x)", "when: i > 2%, for: 2m, then: { page: ops }"),
+        ("avg(y)", "when: i > 2%, for: 1m, then: { page: ops }"),
+    ];
+    for (expr, trigger) in different {
+        assert_ne!(print(expr, trigger), base, "{expr} {trigger}");
+    }
+}
+
+#[test]
+fn names_mean_what_their_file_says() {
+    let a = "target: app\nsources: [fast]\nindicators: { i: { unit: ratio, expr: a } }\ntriggers:\n  - { name: A, when: i > 1%, then: { page: ops } }\n";
+    let b = a.replace("expr: a", "expr: b").replace("name: A", "name: B");
+    let (compiled, result) = compiled(&[a, &b]);
+    assert_eq!(result, Ok(vec![]));
+    let texts: Vec<_> = compiled.rules.triggers.values().map(|t| t.when.indicator.text.as_str()).collect();
+    assert_eq!(texts, ["a", "b"]);
+    let target = TargetName::from("app");
+    assert!(matches!(
+        compiled.indicators.for_targets([&target], "i"),
+        Lookup::Refused("ambiguous-indicator", ..)
+    ));
+}
+
+#[test]
+fn problems_across_files_are_told_once_each() {
+    let good = file("avg(x)", "when: i > 1%, then: { page: ops }");
+    let cases: [(&[&str], &[&str]); 6] = [
+        (&[&good, &good], &["1.yaml:6 duplicate-trigger"]),
+        (&[&good.replace("avg(x)", "avg(")], &["0.yaml:4 bad-expression"]),
+        (&[&good.replace("target: app", "target: ap")], &["0.yaml:1 unknown-name"]),
+        (&[&good.replace("fast, slow", "fst")], &["0.yaml:2 unknown-name"]),
+        (&[&good.replace("page: ops", "rollback: other")], &["0.yaml:6 plan-not-allowed"]),
+        (
+            &[&good, &good.replace("  i:", "  j:").replace("name: T", "name: U")],
+            &["1.yaml:6 unknown-indicator"],
+        ),
+    ];
+    for (texts, expected) in cases {
+        let (_, result) = compiled(texts);
+        assert_eq!(result, Err(expected.iter().map(|text| (*text).to_owned()).collect()), "{texts:?}");
+    }
+}

@@ -1,0 +1,213 @@
+//! The rule file as written: typed, with places, nothing looked up yet.
+
+use super::condition::UNITS;
+use super::decode::{
+    Shape, Spanned, check_name, choice, duration, list, named, not_supported, text, texts, wrong_type,
+};
+use super::diagnostic::{Diagnostic, Findings, Place};
+use super::set::Unit;
+use super::yaml::{Node, Scalar};
+use crate::engine::model::Severity;
+use crate::engine::time::Span;
+
+/// One rule file. What could not be read has been reported and is absent.
+#[derive(Clone, Debug, Default)]
+pub struct RuleFile {
+    /// What is guarded.
+    pub target: Option<Scalar>,
+    /// The sources that bare selectors see.
+    pub sources: Vec<Scalar>,
+    /// What is measured.
+    pub indicators: Vec<WrittenIndicator>,
+    /// What is promised.
+    pub triggers: Vec<WrittenTrigger>,
+}
+
+/// An indicator as written.
+#[derive(Clone, Debug)]
+pub struct WrittenIndicator {
+    /// Its name.
+    pub name: Scalar,
+    /// What its values mean.
+    pub unit: Option<Unit>,
+    /// The expression.
+    pub expr: Option<Scalar>,
+}
+
+/// A trigger as written.
+#[derive(Clone, Debug)]
+pub struct WrittenTrigger {
+    /// Its name.
+    pub name: Scalar,
+    /// The condition.
+    pub when: Option<Scalar>,
+    /// The sustained window; zero where none was written.
+    pub window: Spanned<Span>,
+    /// How bad it is.
+    pub severity: Severity,
+    /// The page's first line.
+    pub summary: Option<Scalar>,
+    /// Where people read what to do.
+    pub runbook: Option<Scalar>,
+    /// The plan that is run.
+    pub rollback: Option<Scalar>,
+    /// The policy that is notified.
+    pub page: Option<Scalar>,
+    /// Whether anything was written under `then`, readable or not.
+    pub has_consequence: bool,
+}
+
+const FILE: Shape = Shape {
+    what: "a rule file",
+    keys: &["target", "sources", "indicators", "triggers"],
+    later: &["objectives", "budgets", "gates", "groups", "interval"],
+};
+
+const INDICATOR: Shape = Shape {
+    what: "an indicator",
+    keys: &["unit", "expr"],
+    later: &["baseline", "description", "good", "total"],
+};
+
+const TRIGGER: Shape = Shape {
+    what: "a trigger",
+    keys: &["name", "when", "for", "severity", "summary", "runbook", "then"],
+    later: &["given", "no_data", "clear", "levels", "during", "due", "per", "any", "all", "share", "labels"],
+};
+
+const THEN: Shape = Shape { what: "`then`", keys: &["rollback", "page"], later: &["recommend", "veto"] };
+
+/// The severities by the words that rule files use.
+pub const SEVERITIES: [(&str, Severity); 4] = [
+    ("critical", Severity::Critical),
+    ("high", Severity::High),
+    ("medium", Severity::Medium),
+    ("low", Severity::Low),
+];
+
+/// Reads a rule file's tree.
+pub fn read(root: &Node, out: &mut Findings) -> RuleFile {
+    let Some(fields) = FILE.read(root, out) else { return RuleFile::default() };
+    let target = fields.required("target", out).and_then(|node| text(node, "`target`", out)).cloned();
+    let sources = match fields.required("sources", out) {
+        Some(node) => texts(node, "`sources`", out).into_iter().cloned().collect(),
+        None => Vec::new(),
+    };
+    if let Some(Node::Sequence(items, place)) = fields.get("sources")
+        && items.is_empty()
+    {
+        let message = "`sources` names no source, so no indicator can see anything";
+        out.push(Diagnostic::error("no-sources", place.clone(), message));
+    }
+    let indicators = match fields.get("indicators") {
+        Some(node) => named(node, "`indicators`", out)
+            .into_iter()
+            .filter_map(|(name, node)| indicator(name, node, out))
+            .collect(),
+        None => Vec::new(),
+    };
+    let triggers = match fields.get("triggers") {
+        Some(node) => list(node, "`triggers`", out).iter().filter_map(|node| trigger(node, out)).collect(),
+        None => Vec::new(),
+    };
+    RuleFile { target, sources, indicators, triggers }
+}
+
+fn indicator(name: &Scalar, node: &Node, out: &mut Findings) -> Option<WrittenIndicator> {
+    if !name.value.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
+        || name.value.starts_with(|c: char| c.is_ascii_digit())
+    {
+        let message = format!("`{}` cannot be an indicator's name", name.value.escape_debug());
+        out.push(
+            Diagnostic::error("bad-name", name.place(), message)
+                .hint("conditions name it: use letters, digits and `_`, such as `error_rate`"),
+        );
+    }
+    let fields = INDICATOR.read(node, out);
+    let (unit, expr) = match &fields {
+        Some(fields) => (fields.required("unit", out), fields.required("expr", out)),
+        None => (None, None),
+    };
+    Some(WrittenIndicator {
+        name: name.clone(),
+        unit: unit.and_then(|node| choice(node, "`unit`", &UNITS, out)),
+        expr: expr.and_then(|node| text(node, "`expr`", out)).cloned(),
+    })
+}
+
+fn trigger(node: &Node, out: &mut Findings) -> Option<WrittenTrigger> {
+    let fields = TRIGGER.read(node, out)?;
+    let name = fields.required("name", out).and_then(|node| text(node, "`name`", out)).cloned();
+    if let Some(name) = &name {
+        check_name(name, out);
+    }
+    let when = if fields.has_later("levels") { fields.get("when") } else { fields.required("when", out) };
+    let when = when.and_then(|node| text(node, "`when`", out)).cloned();
+    let window = fields.get("for").and_then(|node| window(node, out));
+    let severity = fields.get("severity").and_then(|node| choice(node, "`severity`", &SEVERITIES, out));
+    let summary = fields.get("summary").and_then(|node| text(node, "`summary`", out)).cloned();
+    let runbook = fields.get("runbook").and_then(|node| text(node, "`runbook`", out)).cloned();
+    let then = fields.get("then").and_then(|node| THEN.read(node, out));
+    let (rollback, page) = match &then {
+        Some(then) => (
+            then.get("rollback").and_then(|node| rollback(node, out)),
+            then.get("page").and_then(|node| text(node, "`page`", out)).cloned(),
+        ),
+        None => (None, None),
+    };
+    let has_consequence = match &then {
+        Some(then) => {
+            let supported = then.get("rollback").is_some() || then.get("page").is_some();
+            supported || then.has_later("recommend") || then.has_later("veto")
+        }
+        None => fields.get("then").is_some() || fields.has_later("levels"),
+    };
+    Some(WrittenTrigger {
+        name: name?,
+        when,
+        window: window.unwrap_or_else(|| Spanned::new(Span::ZERO, fields.key_place("for"))),
+        severity: severity.unwrap_or(Severity::High),
+        summary,
+        runbook,
+        rollback,
+        page,
+        has_consequence,
+    })
+}
+
+/// Reads `for`. Its other forms (a share, a count) exist in the format; taking one for another would change what fires.
+fn window(node: &Node, out: &mut Findings) -> Option<Spanned<Span>> {
+    match node {
+        Node::Mapping(_, place) => {
+            out.push(later_window("{ share: ... }", place.clone()));
+            None
+        }
+        Node::Scalar(scalar) if [" of ", " in ", "%"].iter().any(|part| scalar.value.contains(part)) => {
+            out.push(later_window(&scalar.value, scalar.place()));
+            None
+        }
+        _ => duration(node, "`for`", out),
+    }
+}
+
+fn later_window(written: &str, place: Place) -> Diagnostic {
+    not_supported(place, &format!("for: {}", written.escape_debug()))
+        .hint("write a duration such as `for: 60s`: breached at every observation for that long")
+}
+
+fn rollback(node: &Node, out: &mut Findings) -> Option<Scalar> {
+    match node {
+        Node::Mapping(_, place) => {
+            out.push(
+                not_supported(place.clone(), "rollback: { plan: ..., during: ... }")
+                    .hint("write the plan's name alone: `rollback: emergency`"),
+            );
+            None
+        }
+        Node::Sequence(..) => {
+            out.push(wrong_type(node, "`rollback`", "one plan's name"));
+            None
+        }
+        Node::Scalar(_) => text(node, "`rollback`", out).cloned(),
+    }
+}

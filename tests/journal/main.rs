@@ -1,0 +1,8 @@
+//! The journal as its users see it: what was acknowledged is there, what is damaged says so.
+
+mod crash;
+mod damage;
+mod projections;
+mod samples;
+mod story;
+mod writing;
