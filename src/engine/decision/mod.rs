@@ -84,7 +84,9 @@ pub fn decide(state: &State, setup: &Setup, now: Timestamp, input: &Input) -> De
             }
         }
         Input::Command(command) => draft.take_command(command),
-        Input::Stopping => draft.emit(Happening::Stopping),
+        Input::Stopping => {
+            draft.emit(Happening::Stopping);
+        }
     }
     let wake_at = draft.state().rollbacks.values().filter_map(Rollback::wake_at).min();
     Decision { events: draft.events, effects: draft.effects, report: draft.report, wake_at }
@@ -99,8 +101,9 @@ impl Draft<'_> {
         let stands = self.state().journal_lost.is_none() && !self.state().stopping;
         match self.state().rollbacks.iter().find_map(waits) {
             Some(rollback) if stands => {
-                self.emit(Happening::StepStarted { rollback, effect, handle: handle.clone() });
-                self.effect(Effect::ReleaseStep(effect));
+                if self.emit(Happening::StepStarted { rollback, effect, handle: handle.clone() }) {
+                    self.effect(Effect::ReleaseStep(effect));
+                }
             }
             _ => {
                 let why = "the decision behind the step no longer stands".to_owned();

@@ -330,7 +330,10 @@ impl State {
                 let Some((first, _)) = deliveries.first() else {
                     return Err("a page without a receiver".to_owned());
                 };
-                let keys = &mut self.incident_mut(*incident)?.open_keys;
+                // Also of one that is over: a page of it may have to go to another channel still.
+                let owner =
+                    self.incidents.get_mut(incident).ok_or_else(|| format!("there is no {incident}"))?;
+                let keys = &mut owner.open_keys;
                 match message.kind {
                     super::MessageKind::Trigger => keys
                         .entry(message.dedup_key.clone())
