@@ -86,14 +86,20 @@ impl Replay {
     /// See [`Fatal`].
     pub fn begin(&mut self, alive: Vec<EffectId>) -> Result<Handled, Fatal> {
         let gap = Self::gap(self.engine.ledger(), &self.clock);
+        let mut all = Handled::default();
         if self.engine.head().seq == 0 {
             let journal = self.engine.ledger().journal().clone();
             self.engine.create(self.clock.clone(), journal).map_err(Fatal::Journal)?;
+            all.events.extend(self.engine.ledger().events().last().cloned());
         }
-        let mut all = self.input(&Input::Restarted(Restart { gap, alive }))?;
         let fingerprint = self.engine.engine().setup().fingerprint.clone();
         let offset = self.wall_offset();
-        for input in [Input::WallClock { offset }, Input::SetupLoaded { fingerprint, degraded: None }] {
+        let inputs = [
+            Input::Restarted(Restart { gap, alive }),
+            Input::WallClock { offset },
+            Input::SetupLoaded { fingerprint, degraded: None },
+        ];
+        for input in inputs {
             let handled = self.input(&input)?;
             all.events.extend(handled.events);
             all.effects.extend(handled.effects);

@@ -30,9 +30,10 @@ mod tests {
         let event = |ms, what| Event { at: Timestamp::from_millis(ms), what };
         let events = [
             event(59_999, Happening::WallClockMoved { offset: Span::from_secs(3600) }),
-            event(72_300, Happening::JournalLost { reason: "disk\nfull".to_owned() }),
+            event(72_300, Happening::JournalLost { reason: "disk\nfull".to_owned(), ids_from: 0 }),
         ];
-        let told = "-0.001s  wall clock is 1h from engine time\n+12.300s  JOURNAL CANNOT BE WRITTEN: disk\\nfull\n";
+        let told =
+            "-0.001s  wall clock is 1h from engine time\n+12.300s  JOURNAL CANNOT BE WRITTEN: disk\\nfull\n";
         assert_eq!(timeline(&events, origin), told);
     }
 }

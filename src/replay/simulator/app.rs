@@ -136,7 +136,8 @@ impl Apps {
         at: Timestamp,
         counters: &mut Counters,
     ) -> Scraped {
-        let mood = self.moods.get(source).filter(|(_, until)| now < *until).map_or(Mood::Answers, |(mood, _)| *mood);
+        let mood =
+            self.moods.get(source).filter(|(_, until)| now < *until).map_or(Mood::Answers, |(mood, _)| *mood);
         let random = &mut self.random;
         let mut took = random.millis(5, 200);
         let mut kind = None;
@@ -195,7 +196,11 @@ impl Apps {
             return vec![info];
         }
         let total = |status| [("__name__", "http_requests_total"), ("status", status)];
-        vec![info, sample(&total("200"), app.good_requests.floor()), sample(&total("500"), app.bad_requests.floor())]
+        vec![
+            info,
+            sample(&total("200"), app.good_requests.floor()),
+            sample(&total("500"), app.bad_requests.floor()),
+        ]
     }
 }
 

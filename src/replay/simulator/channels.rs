@@ -150,10 +150,25 @@ impl Channels {
         taken.is_some_and(|taken| taken.contains(message))
     }
 
-    /// Returns ids under which a receiver was given two different messages: it may drop the second as a repeat.
-    pub(super) fn confused(&self) -> Option<(&ReceiverName, EffectId, &[Message])> {
-        let mut inbox = self.inbox.iter();
-        let found = inbox.find(|(_, taken)| taken.iter().any(|message| *message != taken[0]));
-        found.map(|((receiver, effect), taken)| (receiver, *effect, taken.as_slice()))
+    /// Tells of a receiver that was given two messages under one id, or two incidents under one key: it may drop the
+    /// second as a repeat of the first.
+    pub(super) fn confused(&self) -> Option<String> {
+        let mut incidents = BTreeMap::new();
+        for ((receiver, effect), taken) in &self.inbox {
+            for message in taken {
+                if *message != taken[0] {
+                    let (one, two) = (&taken[0].summary, &message.summary);
+                    return Some(format!(
+                        "{receiver} was given two messages as {effect}: `{one}` and `{two}`"
+                    ));
+                }
+                let facts = (&message.facts.cause, &message.facts.target, message.facts.since);
+                let known = incidents.entry(&message.dedup_key).or_insert(facts);
+                if *known != facts {
+                    return Some(format!("{} stands for {known:?} and for {facts:?}", message.dedup_key));
+                }
+            }
+        }
+        None
     }
 }

@@ -1,15 +1,14 @@
 //! What must never happen, checked on what the world and the events say.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::channels::Channels;
 use super::files::{DEADLINE_MAX, REACH_MAX};
-use super::log::{Log, Violation, calls_for_page, is_rollback_page};
+use super::log::{Log, PageSeen, Violation, calls_for_page, is_rollback_page};
 use super::steps::{Act, Steps};
-use crate::engine::decision::{
-    Cause, Effect, Event, Happening, MessageKind, Mode, Outcome, Setup,
-};
+use crate::engine::decision::{Cause, Effect, Event, Happening, MessageKind, Mode, Outcome, Setup};
 use crate::engine::model::{EffectId, RollbackId, SourceName};
+use crate::engine::report::Reason;
 use crate::engine::series::Observation;
 use crate::engine::time::{Span, Timestamp};
 use crate::journal::Handled;
@@ -97,9 +96,14 @@ impl Checks {
             self.seen_well(what, event, setup)?;
             self.log.see(event).map_or(Ok(()), Err)?;
             self.paged(event, &handled.events[at + 1..])?;
+            self.answered(event, &handled.events[at + 1..], setup)?;
         }
         for event in &handled.events {
             handed_out(event, &handled.effects)?;
+        }
+        let mut reasons = handled.report.lines.iter().map(|line| &line.reason);
+        if let Some(illegal) = reasons.find(|reason| matches!(reason, Reason::Illegal(_))) {
+            return violated("E6", illegal.to_string());
         }
         Ok(())
     }
@@ -116,7 +120,8 @@ impl Checks {
         {
             return violated("E7", format!("{rollback} begins at {target} while it cools down"));
         }
-        let recent = |(at, begun): &(_, Timestamp)| at == target && event.at.since(*begun) < guarded.at_most.per;
+        let recent =
+            |(at, begun): &(_, Timestamp)| at == target && event.at.since(*begun) < guarded.at_most.per;
         let count = 1 + self.log.decided.values().filter(|decided| recent(decided)).count();
         if count > usize::try_from(guarded.at_most.count).unwrap_or(usize::MAX) {
             return violated("E7", format!("{rollback} is the {count}th within {}", guarded.at_most.per));
@@ -179,18 +184,12 @@ impl Checks {
     }
 
     /// The window before `event` was really looked at.
-    fn covered(
-        &self,
-        source: &SourceName,
-        event: &Event,
-        of: Span,
-        coverage: f64,
-        max_gap: Span,
-    ) -> Found {
+    fn covered(&self, source: &SourceName, event: &Event, of: Span, coverage: f64, max_gap: Span) -> Found {
         let Some(hearing) = self.hearings.get(source) else { return Ok(()) };
         let last = hearing.all.last().map_or(event.at, |heard| heard.at);
         let start = last - of;
-        let mut good: Vec<_> = hearing.all.iter().filter(|heard| heard.is_good).map(|heard| heard.at).collect();
+        let mut good: Vec<_> =
+            hearing.all.iter().filter(|heard| heard.is_good).map(|heard| heard.at).collect();
         good.sort_unstable();
         good.retain(|at| *at <= last);
         let looked = good.windows(2).map(|pair| {
@@ -243,6 +242,37 @@ impl Checks {
         if paged { Ok(()) } else { violated("E5", format!("no page follows `{text}`")) }
     }
 
+    /// E5: a trigger that fires is told, and its rollback is begun or refused, unless one is under way for it.
+    fn answered(&self, event: &Event, later: &[Event], setup: &Setup) -> Found {
+        let Happening::TriggerFiring { key, .. } = &event.what else { return Ok(()) };
+        let cause = Cause::Trigger(key.clone());
+        let opened = later.iter().find_map(|later| match &later.what {
+            Happening::IncidentOpened { incident, cause: opened, .. } if *opened == cause => Some(*incident),
+            _ => None,
+        });
+        let Some(of) = opened.or_else(|| self.log.open_as(&cause)) else {
+            return violated("E5", format!("`{}` without an incident", event.what));
+        };
+        if self.log.is_under_way(of) {
+            return Ok(());
+        }
+        let is_paged = later
+            .iter()
+            .any(|later| matches!(&later.what, Happening::PageDecided { incident, .. } if *incident == of));
+        let is_decided = later.iter().any(|later| match &later.what {
+            Happening::RollbackDecided { incident, .. } | Happening::RollbackNotBegun { incident, .. } => {
+                *incident == of
+            }
+            _ => false,
+        });
+        let rule = setup.rules.triggers.get(&(key.target.clone(), key.trigger.clone()));
+        let wants_rollback = rule.is_some_and(|rule| rule.then.rollback.is_some());
+        if !is_paged || (wants_rollback && !is_decided) {
+            return violated("E5", format!("nothing follows `{}`", event.what));
+        }
+        Ok(())
+    }
+
     /// E2: nothing begins at an application that was fine all along. `reach` is how far back the engine may see.
     pub(super) fn was_bad(event: &Event, last_bad: Option<Timestamp>, now: Timestamp, unseen: Span) -> Found {
         let reach = REACH_MAX + unseen + Span::from_secs(60);
@@ -258,7 +288,7 @@ impl Checks {
             let Some(hearing) = self.hearings.get(source) else { continue };
             let since = hearing.good_at.unwrap_or(hearing.asked_since).max(hearing.asked_since);
             if now.since(since) > pace.silent_after + SILENCE_SLACK
-                && !self.log.is_open(&Cause::Silent(source.clone()))
+                && self.log.open_as(&Cause::Silent(source.clone())).is_none()
             {
                 return violated("E2", format!("{source} has been silent since {since}, now is {now}"));
             }
@@ -267,13 +297,7 @@ impl Checks {
     }
 
     /// E4, E3, E7: something was done to the world. Was it written down before, and is it the first time?
-    pub(super) fn acted(
-        &mut self,
-        act: &Act,
-        ledger: &MemoryLedger,
-        steps: &Steps,
-        setup: &Setup,
-    ) -> Found {
+    pub(super) fn acted(&mut self, act: &Act, ledger: &MemoryLedger, steps: &Steps, setup: &Setup) -> Found {
         written_ahead(act, ledger)?;
         once(act, ledger, steps, setup)?;
         if steps.runs_besides(&act.target, act.rollback, act.at) {
@@ -294,7 +318,7 @@ impl Checks {
     /// E5, E9: at the end every page has arrived, or died and was sent elsewhere.
     pub(super) fn delivered(&self, channels: &Channels, setup: &Setup) -> Found {
         for (at, page) in self.log.pages.iter().enumerate() {
-            let taken = |page: &super::log::PageSeen| {
+            let taken = |page: &PageSeen| {
                 let mut to = page.deliveries.iter();
                 to.any(|(effect, receiver)| channels.has_taken(receiver, *effect, &page.message))
             };
@@ -306,13 +330,24 @@ impl Checks {
                     let what = format!("{effect} to {receiver} was lost: `{}`", page.message.summary);
                     return violated("E9", what);
                 }
-                if has_died && !arrived && page.message.kind == MessageKind::Trigger && setup.receivers.len() > 1 {
+                if has_died
+                    && !arrived
+                    && page.message.kind == MessageKind::Trigger
+                    && setup.receivers.len() > 1
+                {
                     // Not only that one: whoever else was told of it may have died, too.
-                    let elsewhere = taken(page)
-                        || self.log.pages[at + 1..].iter().any(|later| {
-                            later.incident == page.incident && later.message.dedup_key == *key && taken(later)
-                        });
-                    if !elsewhere {
+                    let same = || {
+                        let is_same = |(nth, other): &(usize, &PageSeen)| {
+                            other.incident == page.incident
+                                && other.message.dedup_key == *key
+                                && (*nth >= at || other.message.summary == page.message.summary)
+                        };
+                        self.log.pages.iter().enumerate().filter(is_same).map(|(_, page)| page)
+                    };
+                    let tried: BTreeSet<_> =
+                        same().flat_map(|page| page.deliveries.iter().map(|(_, to)| to)).collect();
+                    let nobody_is_left = setup.receivers.iter().all(|receiver| tried.contains(receiver));
+                    if !nobody_is_left && !same().any(taken) {
                         let which = if key.ends_with("-rollback") { "E5" } else { "E9" };
                         let what = format!("{effect} died at {receiver} alone: `{}`", page.message.summary);
                         return violated(which, what);
@@ -320,11 +355,7 @@ impl Checks {
                 }
             }
         }
-        if let Some((receiver, effect, messages)) = channels.confused() {
-            let told: Vec<_> = messages.iter().map(|message| message.summary.as_str()).collect();
-            return violated("E9", format!("{receiver} was given different messages as {effect}: {told:?}"));
-        }
-        Ok(())
+        channels.confused().map_or(Ok(()), |what| violated("E9", what))
     }
 }
 
@@ -332,9 +363,7 @@ impl Checks {
 fn handed_out(event: &Event, effects: &[Effect]) -> Found {
     let Happening::PageDecided { deliveries, message, .. } = &event.what else { return Ok(()) };
     for (id, to) in deliveries {
-        let is_it = |effect: &Effect| {
-            matches!(effect, Effect::Deliver(delivery) if delivery.effect == *id && delivery.receiver == *to)
-        };
+        let is_it = |effect: &Effect| matches!(effect, Effect::Deliver(delivery) if delivery.effect == *id && delivery.receiver == *to);
         if !effects.iter().any(is_it) {
             return violated("E9", format!("{id} to {to} was not handed out: `{}`", message.summary));
         }
@@ -347,8 +376,8 @@ fn written_ahead(act: &Act, ledger: &MemoryLedger) -> Found {
     let events = || ledger.events().iter().map(|event| &event.what);
     let intended =
         events().any(|what| matches!(what, Happening::StepIntended { order, .. } if order.key == act.key));
-    let begun = events()
-        .any(|what| matches!(what, Happening::StepStarted { effect, .. } if *effect == act.effect));
+    let begun =
+        events().any(|what| matches!(what, Happening::StepStarted { effect, .. } if *effect == act.effect));
     let written = |effect: &Effect| matches!(effect, Effect::PrepareStep(order) if order.key == act.key);
     if !intended || !ledger.intents().iter().any(written) {
         return violated("E4", format!("{} was done without a durable intent", act.key));
@@ -378,11 +407,12 @@ fn once(act: &Act, ledger: &MemoryLedger, steps: &Steps, setup: &Setup) -> Found
         setup.plans.get(&plan).and_then(|plan| plan.steps.get(index)).is_none_or(|step| step.idempotent);
     for other in before {
         let same = place_of(other.effect).is_some_and(|place| place.0 == rollback && place.1 == index);
-        let settled = |event: &Event| {
-            matches!(&event.what, Happening::StepSettled { effect, done: false, .. } if *effect == other.effect)
-        };
+        let settled = |event: &Event| matches!(&event.what, Happening::StepSettled { effect, done: false, .. } if *effect == other.effect);
         if same && !idempotent && !ledger.events().iter().any(settled) {
-            return violated("E4", format!("step {index} of {rollback} was done as {} and {}", other.key, act.key));
+            return violated(
+                "E4",
+                format!("step {index} of {rollback} was done as {} and {}", other.key, act.key),
+            );
         }
     }
     Ok(())

@@ -12,7 +12,13 @@ use crate::journal::Checkpoint;
 use crate::replay::{CommitFate, Doom, Queue};
 
 /// Draws everything that will go wrong between `begin` and `end`.
-pub(super) fn draw(queue: &mut Queue<Due>, setup: &Setup, begin: Timestamp, end: Timestamp, random: &mut Random) {
+pub(super) fn draw(
+    queue: &mut Queue<Due>,
+    setup: &Setup,
+    begin: Timestamp,
+    end: Timestamp,
+    random: &mut Random,
+) {
     let length = end.since(begin).as_millis();
     let when = |random: &mut Random| begin + random.millis(5_000, length);
     for target in 0..setup.targets.len() {
@@ -59,12 +65,13 @@ fn draw_host(queue: &mut Queue<Due>, when: &impl Fn(&mut Random) -> Timestamp, r
         queue.add(when(random), Due::JournalTrouble { lasts: random.secs(1, 120) });
     }
     if random.chance(25) {
-        let fates =
-            random.pick(&[vec![CommitFate::LandsAndFails], vec![CommitFate::LandsAndFails, CommitFate::Fails]]);
+        let fates = random
+            .pick(&[vec![CommitFate::LandsAndFails], vec![CommitFate::LandsAndFails, CommitFate::Fails]]);
         queue.add(when(random), Due::CommitTrouble(fates));
     }
     for _ in 0..random.below(2) {
-        let by = random.pick(&[Span::from_secs(3600), -Span::from_secs(3600), -Span::from_secs(86_400 * 400)]);
+        let by =
+            random.pick(&[Span::from_secs(3600), -Span::from_secs(3600), -Span::from_secs(86_400 * 400)]);
         queue.add(when(random), Due::WallJump(by));
     }
     for _ in 0..random.pick(&[0, 0, 1, 2]) {

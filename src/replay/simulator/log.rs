@@ -3,9 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::engine::decision::{Cause, DeliveryReport, Event, Happening, Message, MessageKind, Outcome};
-use crate::engine::model::{
-    EffectId, IncidentId, PlanName, ReceiverName, RollbackId, TargetName,
-};
+use crate::engine::model::{EffectId, IncidentId, PlanName, ReceiverName, RollbackId, TargetName};
 use crate::engine::time::Timestamp;
 
 /// A rule that was broken, with what shows it.
@@ -106,7 +104,7 @@ impl Log {
             Happening::IncidentResolved { incident, .. } => {
                 self.open.remove(incident);
             }
-            Happening::PageDecided { incident, message, deliveries } => {
+            Happening::PageDecided { incident, message, deliveries, .. } => {
                 let (message, deliveries) = ((**message).clone(), deliveries.clone());
                 self.pages.push(PageSeen { incident: *incident, message, deliveries });
             }
@@ -118,9 +116,14 @@ impl Log {
         None
     }
 
-    /// Returns whether an incident of this cause is open.
-    pub(super) fn is_open(&self, cause: &Cause) -> bool {
-        self.open.values().any(|open| open == cause)
+    /// Returns the open incident of this cause.
+    pub(super) fn open_as(&self, cause: &Cause) -> Option<IncidentId> {
+        self.open.iter().find(|(_, open)| *open == cause).map(|(id, _)| *id)
+    }
+
+    /// Returns whether a rollback is in flight for an incident.
+    pub(super) fn is_under_way(&self, incident: IncidentId) -> bool {
+        self.in_flight.values().any(|run| self.incident_of.get(run) == Some(&incident))
     }
 }
 
@@ -132,9 +135,7 @@ pub(super) fn calls_for_page(event: &Event, later: &[Event], log: &Log) -> Optio
         Happening::RollbackEnded { rollback, .. } => *log.incident_of.get(rollback)?,
         Happening::StepInDoubt { rollback, effect, .. } => {
             // A step that may be run again is in doubt for no time at all.
-            let settled = |event: &Event| {
-                matches!(&event.what, Happening::StepSettled { effect: settled, .. } if settled == effect)
-            };
+            let settled = |event: &Event| matches!(&event.what, Happening::StepSettled { effect: settled, .. } if settled == effect);
             if later.first().is_some_and(settled) {
                 return None;
             }

@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 
 use super::counters::Counters;
 use super::random::Random;
-use crate::engine::decision::{EffectOutcome, Input, StepAction, StepEnding, StepHandle, StepOrder, StepResult};
+use crate::engine::decision::{
+    EffectOutcome, Input, StepAction, StepEnding, StepHandle, StepOrder, StepResult,
+};
 use crate::engine::model::{EffectId, RollbackId, TargetName};
 use crate::engine::time::{Span, Timestamp};
 
@@ -119,7 +121,12 @@ impl Steps {
     }
 
     /// Lets a step run. From here on the world is another one.
-    pub(super) fn release(&mut self, effect: EffectId, now: Timestamp, counters: &mut Counters) -> Option<Released> {
+    pub(super) fn release(
+        &mut self,
+        effect: EffectId,
+        now: Timestamp,
+        counters: &mut Counters,
+    ) -> Option<Released> {
         let order = self.prepared.remove(&effect)?;
         let run = if self.is_calm { Run::Succeeds } else { self.draw_run() };
         let (lasts, result) = match run {

@@ -1,7 +1,9 @@
 //! Counts what the worlds contained.
 
 use super::counters::Counters;
-use crate::engine::decision::{Cause, Event, Happening, OnError, Outcome, Phase, Refusal, Setup, State, StepResult};
+use crate::engine::decision::{
+    Cause, Event, Happening, OnError, Outcome, Phase, Refusal, Setup, State, StepResult,
+};
 
 /// Counts one event; `state` is as it was after the whole decision.
 pub(super) fn event(event: &Event, state: &State, setup: &Setup, counters: &mut Counters) {

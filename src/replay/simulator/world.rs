@@ -8,10 +8,10 @@ use super::app::{Apps, Health, Mood as SourceMood};
 use super::channels::{Channels, Mood as ReceiverMood};
 use super::checks::{Checks, Found};
 use super::counters::Counters;
-use super::log::Violation;
 use super::faults;
 use super::files::{self, Revision};
 use super::host::Host;
+use super::log::Violation;
 use super::random::Random;
 use super::steps::Steps;
 use super::tally;
@@ -102,7 +102,9 @@ impl Outcome {
 pub fn run(seed: u64) -> Outcome {
     let mut world = World::new(seed);
     let violation = world.live().err();
-    let hash = world.ledger().map_or_else(|| ChainHash::genesis(&JournalId::new("none")), |ledger| ledger.head().hash);
+    let hash = world
+        .ledger()
+        .map_or_else(|| ChainHash::genesis(&JournalId::new("none")), |ledger| ledger.head().hash);
     Outcome { seed, violation, counters: world.counters, hash, story: world.story }
 }
 
@@ -204,7 +206,8 @@ impl World {
         }
         let events = self.ledger().map_or(0, |ledger| ledger.events().len());
         if self.at_once.1 > INPUTS_AT_ONCE || events > EVENTS_MAX {
-            let what = format!("it does not come to rest: {} inputs at once, {events} events", self.at_once.1);
+            let what =
+                format!("it does not come to rest: {} inputs at once, {events} events", self.at_once.1);
             return Err(Violation::new("E9", what));
         }
         Ok(())
@@ -313,7 +316,9 @@ impl World {
                 }
             }
             Effect::ReleaseStep(effect) => {
-                let Some(released) = self.steps.release(*effect, now, &mut self.counters) else { return Ok(()) };
+                let Some(released) = self.steps.release(*effect, now, &mut self.counters) else {
+                    return Ok(());
+                };
                 if let Some((after, input)) = released.reply {
                     replay.schedule(self.host.to_engine(now + after), Timed::Input(input));
                 }
@@ -437,11 +442,15 @@ impl World {
 
     fn reload(&mut self) {
         self.revisions += 1;
-        let Some((new, revision)) = files::revise(&self.files, self.revisions, &mut self.random) else { return };
+        let Some((new, revision)) = files::revise(&self.files, self.revisions, &mut self.random) else {
+            return;
+        };
         self.remark(format!("reload: {revision:?}"));
         self.counters.note("reload");
         match revision {
-            Revision::RuleRemoved | Revision::SourceRemoved => self.counters.note("reload that removed a rule"),
+            Revision::RuleRemoved | Revision::SourceRemoved => {
+                self.counters.note("reload that removed a rule")
+            }
             Revision::RuleChanged => self.counters.note("reload that changed a rule"),
             _ => {}
         }

@@ -145,7 +145,9 @@ impl World {
 
     pub(super) fn restart(&mut self) -> Found {
         let placeholder = Daemon::Down(Box::new(MemoryLedger::new(JournalId::new("none"))));
-        let Daemon::Down(mut ledger) = std::mem::replace(&mut self.daemon, placeholder) else { return Ok(()) };
+        let Daemon::Down(mut ledger) = std::mem::replace(&mut self.daemon, placeholder) else {
+            return Ok(());
+        };
         let clock = self.host.resume(ledger.clock());
         let now = clock.engine;
         self.remark("the daemon starts".to_owned());
@@ -208,7 +210,7 @@ impl World {
         self.apps.calm_down(now);
         self.steps.calm_down();
         self.channels.calm_down();
-        for ledger in self.ledger() {
+        if let Some(ledger) = self.ledger() {
             ledger.set_down(false);
             ledger.set_fates([]);
             ledger.set_doom(None);
@@ -227,7 +229,8 @@ impl World {
         let calm = self.calm_since.map_or(Span::ZERO, |since| now.since(since));
         if owes && calm > CALM_MAX + Span::from_secs(7200) {
             let (pages, journal) = (state.pages.len(), &state.journal_lost);
-            let what = format!("no rest after {calm} of calm: {pages} pages, in flight: {in_flight}, {journal:?}");
+            let what =
+                format!("no rest after {calm} of calm: {pages} pages, in flight: {in_flight}, {journal:?}");
             return Err(Violation::new("E9", what));
         }
         if owes || calm < CALM_MIN {
