@@ -31,6 +31,8 @@ pub use actuator::{Act, ActuatorOptions, Instead, run_actuator};
 pub use app::{AppOptions, run_app};
 pub use stage::run;
 
+use crate::sources::http_client::install_crypto_provider;
+
 /// The time after which a request on the loopback has failed.
 const REQUEST_LIMIT: Duration = Duration::from_secs(5);
 
@@ -58,12 +60,7 @@ pub enum Sabotage {
 
 /// Returns a client that goes straight to the loopback, whatever proxy this user has set up.
 fn loopback_client() -> Result<reqwest::Client, reqwest::Error> {
+    install_crypto_provider();
     reqwest::Client::builder().no_proxy().timeout(REQUEST_LIMIT).build()
 }
 
-/// Returns a client for tests, which have no `main` to choose the TLS provider.
-#[cfg(test)]
-fn test_client() -> reqwest::Client {
-    rustls::crypto::ring::default_provider().install_default().unwrap_or_default();
-    loopback_client().expect("a client")
-}

@@ -16,10 +16,10 @@ pub use summary::{closing, summary};
 
 use super::app::Version;
 use super::arrival::Arrival;
-use super::follow::Record;
 use crate::engine::evaluation::Verdict;
 use crate::engine::model::{EffectId, IncidentId, JournalId, RollbackId};
 use crate::engine::time::{Span, Timestamp};
+use crate::journal::Record;
 
 /// One thing that the story knows.
 #[derive(Clone, Debug, PartialEq)]

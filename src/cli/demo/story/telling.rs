@@ -2,13 +2,13 @@
 
 use super::{Deed, Line, Mark, Run, Step, Teller, Waiting, seconds, shortened};
 use crate::cli::demo::arrival::{Arrival, Arrived, Page};
-use crate::cli::demo::follow::Record;
 use crate::engine::decision::{
-    Cause, CheckSeen, DeliveryReport, Happening, MessageKind, Outcome, Refusal, StepEnding, StepResult,
+    Cause, CheckSeen, DeliveryReport, Happening, MessageKind, Outcome, StepEnding, StepResult,
 };
 use crate::engine::evaluation::{Evidence, TriggerKey, Verdict};
 use crate::engine::model::{EffectId, RollbackId};
 use crate::engine::time::{Span, Timestamp};
+use crate::journal::Record;
 
 /// How many lines of a step's output are shown.
 const OUTPUT_LINES_MAX: usize = 3;
@@ -179,7 +179,7 @@ impl Teller {
             Happening::RollbackNotBegun { target, plan, refusal, .. } => {
                 let text = format!(
                     "{target} is not rolled back with plan {plan}: {}",
-                    Self::refusal(record, refusal)
+                    refusal
                 );
                 say(Mark::Warning, "decision", text)
             }
@@ -286,20 +286,6 @@ impl Teller {
         self.waiting = self.waiting.take().filter(|waiting| waiting.label != label);
     }
 
-    fn refusal(record: &Record, refusal: &Refusal) -> String {
-        match refusal {
-            Refusal::Shadow => "it is in shadow mode and would have been".to_owned(),
-            Refusal::Joined(run) => format!("{run} is under way"),
-            Refusal::AlreadyRun(run) => format!("this incident has run it as {run}"),
-            Refusal::Cooldown { until } => {
-                format!("it cools down for another {}", seconds(until.since(record.event.at)))
-            }
-            Refusal::AtMost { count, per } => format!("it has had its {count} rollbacks per {per}"),
-            Refusal::Journal(why) => format!("the intent could not be written: {why}"),
-            Refusal::Stopping => "the daemon goes down".to_owned(),
-        }
-    }
-
     /// Dates what is said; a new chapter of the story is set off from what came before.
     fn dated(&self, wall_unix_ms: i64, said: Vec<Said>, chapter: bool) -> Vec<Line> {
         let at = self.since_start(wall_unix_ms);
@@ -372,7 +358,7 @@ fn cause_words(cause: &Cause, reason: &str) -> String {
     match cause {
         Cause::Trigger(key) => trigger(key),
         Cause::Blind(key) => format!("{} cannot be judged: {reason}", trigger(key)),
-        Cause::Silent(_) | Cause::DeadReceiver(_) | Cause::Journal | Cause::Setup => reason.to_owned(),
+        _ => reason.to_owned(),
     }
 }
 
