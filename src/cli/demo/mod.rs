@@ -63,4 +63,3 @@ fn loopback_client() -> Result<reqwest::Client, reqwest::Error> {
     install_crypto_provider();
     reqwest::Client::builder().no_proxy().timeout(REQUEST_LIMIT).build()
 }
-

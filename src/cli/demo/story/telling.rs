@@ -177,10 +177,7 @@ impl Teller {
                 say(Mark::Act, "decision", text)
             }
             Happening::RollbackNotBegun { target, plan, refusal, .. } => {
-                let text = format!(
-                    "{target} is not rolled back with plan {plan}: {}",
-                    refusal
-                );
+                let text = format!("{target} is not rolled back with plan {plan}: {}", refusal);
                 say(Mark::Warning, "decision", text)
             }
             Happening::StepIntended { order, index, .. } => {
