@@ -1,3 +1,156 @@
-//! The commands: one file or directory each.
+//! The commands: one file or directory each. Exit codes are part of the interface, see [`Exit`].
 
+mod check;
+mod client;
 pub mod demo;
+mod incident;
+mod logging;
+mod rollback;
+mod run;
+mod status;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand, ValueEnum};
+
+/// What a command's end means to a script.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exit {
+    /// Done, passed.
+    Done = 0,
+    /// Failed.
+    Failed = 1,
+    /// Wrong usage or configuration.
+    Usage = 2,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(exit as u8)
+    }
+}
+
+/// Why a command did not do what was asked: a kind, which decides the exit code, and a text.
+#[derive(Debug)]
+pub struct CommandError {
+    exit: Exit,
+    message: String,
+    hint: Option<String>,
+}
+
+impl CommandError {
+    fn failed(message: impl Into<String>) -> Self {
+        Self { exit: Exit::Failed, message: message.into(), hint: None }
+    }
+
+    fn usage(message: impl Into<String>) -> Self {
+        Self { exit: Exit::Usage, message: message.into(), hint: None }
+    }
+
+    fn with_hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+}
+
+/// Judges live metrics, rolls a bad deployment back, proves that it helped, and pages whoever is on call.
+#[derive(Debug, Parser)]
+#[command(version, about, max_term_width = 100)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// The default place of the daemon's file.
+const CONFIG: &str = "/etc/rearguard/rearguard.yaml";
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Show a trading app, a bad deployment, a rollback and a page, in about a minute
+    Demo(demo::DemoOptions),
+    /// Run the daemon
+    Run(run::RunArguments),
+    /// Validate rearguard.yaml and every rule file that it names
+    Check(check::CheckArguments),
+    /// Show what is watched, what is waited on, and why nothing was done
+    Status(status::StatusArguments),
+    /// List incidents, or tell the whole story of one
+    Incident(incident::IncidentArguments),
+    /// Settle a rollback that is in doubt
+    Rollback(rollback::RollbackArguments),
+    /// The demo's trading app
+    #[command(hide = true)]
+    DemoApp(demo::AppOptions),
+    /// The demo's rollback commands
+    #[command(hide = true)]
+    DemoActuator(demo::ActuatorOptions),
+}
+
+/// Where a command finds the daemon.
+#[derive(Clone, Debug, clap::Args)]
+struct DaemonArguments {
+    /// The daemon's file
+    #[arg(long, value_name = "FILE", default_value = CONFIG)]
+    config: PathBuf,
+}
+
+/// How a command prints.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Output {
+    /// For people
+    Table,
+    /// For programs
+    Json,
+}
+
+/// Parses the arguments and runs the command.
+pub fn main() -> ExitCode {
+    // Before anything else: the gate stands between the daemon and a rollback step, and must not read arguments.
+    if std::env::args_os().nth(1).is_some_and(|command| command == crate::effects::step::gate::COMMAND) {
+        return crate::effects::step::gate::run();
+    }
+    crate::sources::http_client::install_crypto_provider();
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            // Help and version are no errors; clap knows which stream and which code.
+            drop(error.print());
+            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(Exit::Usage as u8));
+        }
+    };
+    let result = match arguments.command {
+        Command::Demo(options) => return block_on(demo::run(options)),
+        Command::DemoActuator(options) => return block_on(demo::run_actuator(options)),
+        Command::DemoApp(options) => block_on(demo::run_app(options))
+            .map(|()| Exit::Done)
+            .map_err(|error| CommandError::failed(format!("the trading app cannot go on: {error}"))),
+        Command::Run(arguments) => block_on(run::run(arguments)),
+        Command::Check(arguments) => check::run(&arguments),
+        Command::Status(arguments) => status::run(&arguments),
+        Command::Incident(arguments) => incident::run(&arguments),
+        Command::Rollback(arguments) => rollback::run(&arguments),
+    };
+    match result {
+        Ok(exit) => exit.into(),
+        Err(error) => {
+            eprintln!("{}", error.message);
+            if let Some(hint) = &error.hint {
+                eprintln!("hint: {hint}");
+            }
+            error.exit.into()
+        }
+    }
+}
+
+/// Runs a command that waits for things. Two workers: one may be busy with a page while the other serves a receiver.
+fn block_on<T>(future: impl Future<Output = T>) -> T {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    match runtime {
+        Ok(runtime) => runtime.block_on(future),
+        Err(error) => {
+            eprintln!("the host gives no threads or timers: {error}");
+            std::process::exit(Exit::Failed as i32)
+        }
+    }
+}

@@ -25,6 +25,7 @@ mod smtp;
 mod stage;
 mod story;
 
+use std::fmt;
 use std::time::Duration;
 
 pub use actuator::{Act, ActuatorOptions, Instead, run_actuator};
@@ -56,6 +57,16 @@ pub enum Sabotage {
     Receiver,
     /// The rollback command claims success and does nothing, so the proof fails.
     Verify,
+}
+
+impl fmt::Display for Sabotage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Actuator => "the command that switches back fails",
+            Self::Receiver => "PagerDuty answers 500 to everything",
+            Self::Verify => "the command that switches back claims success and does nothing",
+        })
+    }
 }
 
 /// Returns a client that goes straight to the loopback, whatever proxy this user has set up.

@@ -324,23 +324,16 @@ impl<'a> Stage<'a> {
         let bold = Style::new().bold();
         let title = self.screen.paint.apply(bold, "Rearguard demo");
         self.screen.text(&format!("\n  {title}  a bad deployment, a rollback, a page: in about a minute\n"));
-        let state = |broken| if self.options.sabotage == Some(broken) { ", sabotaged" } else { "" };
         let daemon = self.daemon.id().map(|pid| format!(" (pid {pid})")).unwrap_or_default();
-        let cast = [
+        let mut cast = vec![
             ("trading app", format!("{}, version 1 is good, version 2 is not", self.app.url)),
-            ("rearguard", format!("the daemon{daemon} scrapes it every second and may roll it back")),
+            ("rearguard", format!("daemon{daemon}, scrapes it every second and may roll it back")),
             ("rule", "error_rate > 5% for 10s: roll back and page whoever is on call".to_owned()),
-            (
-                "rollback",
-                format!(
-                    "freeze, switch back, warm caches, then prove it{}{}",
-                    state(Sabotage::Actuator),
-                    state(Sabotage::Verify)
-                ),
-            ),
-            ("pagerduty", format!("stand-in at {}{}", self.pagerduty.url, state(Sabotage::Receiver))),
+            ("rollback", "freeze deployments, switch back, warm caches, then prove it".to_owned()),
+            ("pagerduty", format!("stand-in at {}", self.pagerduty.url)),
             ("mail", format!("stand-in at {}", self.mail.address)),
         ];
+        cast.extend(self.options.sabotage.map(|sabotage| ("sabotage", sabotage.to_string())));
         let dim = Style::new().dimmed();
         for (name, text) in cast {
             let name = self.screen.paint.apply(dim, &format!("{name:12}"));

@@ -9,7 +9,7 @@ mod telling;
 #[cfg(test)]
 pub mod tests;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 pub use line::{LABEL_WIDTH, Line, Mark, Paint, TEXT_AT};
 pub use summary::{closing, summary};
@@ -17,7 +17,7 @@ pub use summary::{closing, summary};
 use super::app::Version;
 use super::arrival::Arrival;
 use crate::engine::evaluation::Verdict;
-use crate::engine::model::{EffectId, IncidentId, JournalId, RollbackId};
+use crate::engine::model::{EffectId, IncidentId, JournalId, ReceiverName, RollbackId};
 use crate::engine::time::{Span, Timestamp};
 use crate::journal::Record;
 
@@ -108,6 +108,7 @@ pub struct Teller {
     rollbacks: BTreeMap<RollbackId, Run>,
     steps: BTreeMap<EffectId, Step>,
     pages_refused: usize,
+    failing: BTreeSet<ReceiverName>,
     waiting: Option<Waiting>,
 }
 
@@ -137,6 +138,7 @@ impl Teller {
             rollbacks: BTreeMap::new(),
             steps: BTreeMap::new(),
             pages_refused: 0,
+            failing: BTreeSet::new(),
             waiting: None,
         }
     }

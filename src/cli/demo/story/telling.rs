@@ -6,7 +6,7 @@ use crate::engine::decision::{
     Cause, CheckSeen, DeliveryReport, Happening, MessageKind, Outcome, StepEnding, StepResult,
 };
 use crate::engine::evaluation::{Evidence, TriggerKey, Verdict};
-use crate::engine::model::{EffectId, RollbackId};
+use crate::engine::model::{EffectId, ReceiverName, RollbackId};
 use crate::engine::time::{Span, Timestamp};
 use crate::journal::Record;
 
@@ -150,19 +150,26 @@ impl Teller {
                 };
                 say(Mark::Quiet, "page", format!("{incident}: {what} for {}", receivers.join(" and ")))
             }
-            Happening::DeliveryReported { receiver, report, .. } => match report {
-                // The stand-in has told it already.
-                DeliveryReport::Accepted(_) => Vec::new(),
-                DeliveryReport::FirstFailure(why) => say(
-                    Mark::Warning,
-                    "delivery",
-                    format!("{receiver} did not take it and is tried again: {why}"),
-                ),
-                DeliveryReport::Dead(why) => {
-                    say(Mark::Bad, "delivery", format!("{receiver} will never take it: {why}"))
-                }
-            },
+            Happening::DeliveryReported { receiver, report, .. } => self.delivery(receiver, report),
             _ => Vec::new(),
+        }
+    }
+
+    fn delivery(&mut self, receiver: &ReceiverName, report: &DeliveryReport) -> Vec<Said> {
+        match report {
+            // The stand-in has told it already.
+            DeliveryReport::Accepted(_) => Vec::new(),
+            DeliveryReport::FirstFailure(why) => {
+                let text = if self.failing.insert(receiver.clone()) {
+                    format!("{receiver} did not take it and is tried again: {why}")
+                } else {
+                    format!("{receiver} does not take this one either")
+                };
+                say(Mark::Warning, "delivery", text)
+            }
+            DeliveryReport::Dead(why) => {
+                say(Mark::Bad, "delivery", format!("{receiver} will never take it: {why}"))
+            }
         }
     }
 

@@ -124,7 +124,7 @@ impl Script {
         let report = if pagerduty_works {
             DeliveryReport::Accepted("202".to_owned())
         } else {
-            DeliveryReport::FirstFailure("it answered 500".to_owned())
+            DeliveryReport::FirstFailure("PagerDuty answered HTTP 500".to_owned())
         };
         self.event(
             ms + 15,

@@ -1,0 +1,173 @@
+//! `rearguard status`: what is watched, what is waited on, and why nothing was done.
+
+use comfy_table::presets::NOTHING;
+use comfy_table::{ContentArrangement, Table};
+
+use super::{CommandError, DaemonArguments, Exit, Output, client};
+use crate::daemon::control::{Answer, Request};
+use crate::daemon::core::DaemonStatus;
+use crate::daemon::latency::Quantiles;
+use crate::engine::decision::{Mode, Phase, State, TriggerState};
+use crate::engine::evaluation::{SourceLook, TriggerLook, Verdict};
+use crate::engine::time::Timestamp;
+
+/// What `status` takes.
+#[derive(Debug, clap::Args)]
+pub(super) struct StatusArguments {
+    #[command(flatten)]
+    daemon: DaemonArguments,
+    /// How to print
+    #[arg(long, value_enum, default_value_t = Output::Table)]
+    output: Output,
+}
+
+pub(super) fn run(arguments: &StatusArguments) -> Result<Exit, CommandError> {
+    let loaded = client::locate(&arguments.daemon.config)?;
+    let Answer::Status(status) = client::ask(&loaded.config.control, &Request::Status {})? else {
+        return Err(CommandError::failed("the daemon answered something else than its status"));
+    };
+    match arguments.output {
+        Output::Json => {
+            let text = serde_json::to_string_pretty(&status)
+                .map_err(|error| CommandError::failed(error.to_string()))?;
+            println!("{text}");
+        }
+        Output::Table => print!("{}", render(&status)),
+    }
+    Ok(Exit::Done)
+}
+
+/// Returns the status as people read it: what is wrong first.
+fn render(status: &DaemonStatus) -> String {
+    let state = &status.engine.state;
+    let mut text = format!(
+        "rearguard {} (process {}), files {}, journal at event {}\n",
+        status.version,
+        status.pid,
+        status.fingerprint.get(..12).unwrap_or(&status.fingerprint),
+        status.journal_seq
+    );
+    if let Some(why) = &state.degraded {
+        text.push_str(&format!("DEGRADED: the files on disk are refused: {why}\n"));
+    }
+    if let Some(why) = &state.journal_lost {
+        text.push_str(&format!("JOURNAL CANNOT BE WRITTEN, no rollbacks: {why}\n"));
+    }
+    for (receiver, why) in &state.failing_receivers {
+        text.push_str(&format!("RECEIVER {receiver} FAILS: {why}\n"));
+    }
+    section(&mut text, "TARGETS", targets(status));
+    section(&mut text, "SOURCES", sources(&status.engine.sources, status.engine.now));
+    section(&mut text, "TRIGGERS", triggers(&status.engine.triggers, state));
+    section(&mut text, "OPEN INCIDENTS", incidents(state, status.engine.now));
+    section(&mut text, "LATENCIES", latencies(status));
+    text.push_str(&format!(
+        "\n{} series, {} samples remembered\n",
+        status.engine.series, status.engine.samples
+    ));
+    text
+}
+
+fn section(text: &mut String, title: &str, rows: Vec<Vec<String>>) {
+    let mut table = Table::new();
+    table.load_style(NOTHING).set_content_arrangement(ContentArrangement::Dynamic);
+    for row in rows {
+        table.add_row(row);
+    }
+    let body = if table.is_empty() { "  none".to_owned() } else { table.trim_fmt() };
+    text.push_str(&format!("\n{title}\n{body}\n"));
+}
+
+fn targets(status: &DaemonStatus) -> Vec<Vec<String>> {
+    let row = |(name, mode): &(String, Mode)| {
+        let known = status.engine.state.targets.get(name.as_str());
+        let mode = match mode {
+            Mode::Shadow => "shadow: decides and pages, never acts",
+            Mode::Armed => "armed",
+        };
+        let version = known.and_then(|known| known.version.as_deref()).unwrap_or("unknown");
+        let doing = match known.and_then(|known| known.in_flight) {
+            Some(rollback) => format!("rollback {rollback} in flight"),
+            None => format!("{} rollbacks so far", known.map_or(0, |known| known.begun.len())),
+        };
+        vec![name.clone(), mode.to_owned(), format!("version {version}"), doing]
+    };
+    status.targets.iter().map(row).collect()
+}
+
+fn sources(sources: &[SourceLook], now: Timestamp) -> Vec<Vec<String>> {
+    let row = |look: &SourceLook| {
+        let state = match (&look.failure, look.heard) {
+            (Some(failure), _) => format!("FAILS: {failure}"),
+            (None, true) => "answers".to_owned(),
+            (None, false) => "not heard yet".to_owned(),
+        };
+        let last = look.last_good.map_or("never".to_owned(), |at| format!("{} ago", now.since(at)));
+        vec![look.source.to_string(), state, format!("last good answer {last}")]
+    };
+    sources.iter().map(row).collect()
+}
+
+fn triggers(triggers: &[TriggerLook], state: &State) -> Vec<Vec<String>> {
+    let row = |look: &TriggerLook| {
+        let standing = match state.triggers.get(&look.key) {
+            None => "quiet".to_owned(),
+            Some(TriggerState::Pending { .. }) => {
+                format!("pending: breached for {} of {}", look.window.breached, look.window.of)
+            }
+            Some(TriggerState::Firing { .. }) => "FIRING".to_owned(),
+        };
+        let seen = match (&look.verdict, &look.evidence) {
+            (Some(Verdict::Unknown(why)), _) => format!("cannot be judged: {why}"),
+            (Some(Verdict::NoData), _) => "no data".to_owned(),
+            (Some(_), Some(evidence)) => format!("{}: measured {}", evidence.condition, evidence.shown),
+            _ => "not judged yet: a source has not answered".to_owned(),
+        };
+        vec![format!("{}/{}", look.key.target, look.key.trigger), standing, seen]
+    };
+    triggers.iter().map(row).collect()
+}
+
+fn incidents(state: &State, now: Timestamp) -> Vec<Vec<String>> {
+    let open = state.incidents.iter().filter(|(_, incident)| incident.resolved_at.is_none());
+    open.map(|(id, incident)| {
+        let run = incident.ran.values().next_back().and_then(|run| Some((run, state.rollbacks.get(run)?)));
+        let rollback = match run {
+            Some((id, run)) => match &run.phase {
+                Phase::Ended { outcome, .. } => format!("rollback {id} {outcome}"),
+                Phase::InDoubt { .. } => format!("rollback {id} IS IN DOUBT"),
+                Phase::Verifying { .. } => format!("rollback {id} is being verified"),
+                _ => format!("rollback {id} runs"),
+            },
+            None => match &incident.refused {
+                Some(refusal) => format!("no rollback: {refusal}"),
+                None => String::new(),
+            },
+        };
+        let since = format!("for {}", now.since(incident.since));
+        vec![id.to_string(), incident.severity.to_string(), since, incident.reason.clone(), rollback]
+    })
+    .collect()
+}
+
+fn latencies(status: &DaemonStatus) -> Vec<Vec<String>> {
+    let shown = |quantiles: &Quantiles| {
+        let ms = |us: u64| format!("{:.1}ms", us as f64 / 1000.0);
+        format!(
+            "p50 {}, p99 {}, max {} ({} times)",
+            ms(quantiles.p50_us),
+            ms(quantiles.p99_us),
+            ms(quantiles.max_us),
+            quantiles.count
+        )
+    };
+    let report = &status.latencies;
+    let mut rows: Vec<Vec<String>> = report
+        .scrapes
+        .iter()
+        .map(|(name, latency)| vec![format!("scrape of {name}"), shown(latency)])
+        .collect();
+    rows.extend(report.engine_loop.iter().map(|latency| vec!["engine's loop".to_owned(), shown(latency)]));
+    rows.extend(report.sample_to_act.iter().map(|latency| vec!["sample to act".to_owned(), shown(latency)]));
+    rows
+}
