@@ -160,7 +160,11 @@ impl State {
     fn change(&mut self, event: &Event) -> Result<(), String> {
         match &event.what {
             Happening::JournalCreated { journal } => match &self.journal {
-                None => self.journal = Some(journal.clone()),
+                None => {
+                    self.journal = Some(journal.clone());
+                    // People count from one.
+                    (self.next_incident, self.next_rollback, self.next_effect) = (1, 1, 1);
+                }
                 Some(own) => return Err(format!("the journal is {} already", own.as_str())),
             },
             Happening::Restarted(_) => self.stopping = false,
