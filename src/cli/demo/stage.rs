@@ -107,7 +107,7 @@ pub async fn run(options: DemoOptions) -> ExitCode {
         Ok(Outcome::Good) => ExitCode::SUCCESS,
         Ok(Outcome::Interrupted) => ExitCode::from(INTERRUPTED),
         Ok(Outcome::Bad) => {
-            println!("\n  The daemon's log and what arrived are in {}", files.directory.display());
+            eprintln!("\n  The daemon's log and what arrived are in {}", files.directory.display());
             return ExitCode::FAILURE;
         }
         Err(error) => {
