@@ -16,6 +16,7 @@ use super::log;
 use super::systemd::Systemd;
 use crate::engine::Status;
 use crate::engine::decision::{Command, Effect, Input, Setup};
+use crate::engine::evaluation::SavedWindow;
 use crate::engine::series::Observation;
 use crate::engine::time::{Span, Timestamp};
 use crate::journal::{DurableEngine, Fatal, GoodSetup, Handled, Journal, SampleStore};
@@ -25,6 +26,9 @@ const IDLE_TURN: Duration = Duration::from_secs(1);
 
 /// How far the wall clock may drift from engine time before that is an event of its own.
 const WALL_DRIFT: Span = Span::from_secs(1);
+
+/// How often samples are dropped that no rule looks back to.
+const PRUNE_EVERY: Duration = Duration::from_secs(60);
 
 /// After how many events the state is stored whole, so that a restart is quick.
 const SNAPSHOT_EVERY: u64 = 500;
@@ -105,6 +109,8 @@ pub struct Core {
     pub(super) latencies: Latencies,
     pub(super) wake_at: Option<Timestamp>,
     pub(super) snapshot_seq: u64,
+    pub(super) saved_windows: Vec<SavedWindow>,
+    pub(super) pruned: Instant,
 }
 
 impl Core {
@@ -232,9 +238,10 @@ impl Core {
 
     fn save_measurements(&mut self) {
         let windows = self.engine.engine().saved_windows();
-        let saved = self.samples.save_windows(&windows).and_then(|()| self.samples.flush());
-        match saved {
+        let saved = if windows == self.saved_windows { Ok(()) } else { self.samples.save_windows(&windows) };
+        match saved.and_then(|()| self.samples.flush()) {
             Ok(opened) => {
+                self.saved_windows = windows;
                 if let Some((aside, why)) = opened.set_aside {
                     tracing::warn!(aside = %aside.display(), %why, "the store of samples was damaged and begins anew");
                 }
@@ -244,9 +251,12 @@ impl Core {
                 tracing::warn!(%error, "samples could not be saved; a restart now would leave a gap")
             }
         }
-        let keep = self.engine.engine().retention();
-        if let Err(error) = self.samples.prune(self.clock.now() - keep) {
-            tracing::warn!(%error, "old samples could not be dropped");
+        if self.pruned.elapsed() >= PRUNE_EVERY {
+            self.pruned = Instant::now();
+            let keep = self.engine.engine().retention();
+            if let Err(error) = self.samples.prune(self.clock.now() - keep) {
+                tracing::warn!(%error, "old samples could not be dropped");
+            }
         }
     }
 

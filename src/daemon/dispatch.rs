@@ -172,6 +172,9 @@ impl Dispatcher {
 
     /// Waits for running steps, so that none is left in doubt; drops prepared ones, which never ran.
     async fn stop(mut self, mut orders: mpsc::UnboundedReceiver<Orders>) {
+        while let Ok(last) = orders.try_recv() {
+            self.take(last).await;
+        }
         for (_, prepared) in std::mem::take(&mut self.prepared) {
             prepared.abandon().await;
         }

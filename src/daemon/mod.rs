@@ -84,7 +84,7 @@ pub async fn run(options: Options) -> Result<(), DaemonError> {
     crate::sources::http_client::install_crypto_provider();
     let signals = SignalsInfo::<WithOrigin>::new([SIGTERM, SIGINT, SIGHUP])?;
     let (inbox, messages) = std::sync::mpsc::channel();
-    let Started { loaded, mut core, orders, dispatcher, head } = start::start(&options, &inbox)?;
+    let Started { loaded, degraded, mut core, orders, dispatcher, head } = start::start(&options, &inbox)?;
     let control = Control::bind(&loaded.config.control, inbox.clone(), head, &loaded.config.state).map_err(
         |error| {
             DaemonError::Host(format!(
@@ -113,7 +113,16 @@ pub async fn run(options: Options) -> Result<(), DaemonError> {
         result
     })?;
     let watching = Watching::new(&rule_files(&loaded));
-    let mut daemon = Daemon { config: options.config, loaded, watching, asking, clock, inbox, instruct };
+    let mut daemon = Daemon {
+        config: options.config,
+        loaded,
+        watching,
+        asking,
+        clock,
+        inbox,
+        instruct,
+        refused: degraded,
+    };
     daemon.live(signals, engine_over).await;
     daemon.stop(dispatching).await;
     controlling.abort();
@@ -132,6 +141,8 @@ struct Daemon {
     clock: Clock,
     inbox: Sender<Message>,
     instruct: mpsc::UnboundedSender<Instruction>,
+    /// Why the files on disk were refused when they were last read, if they were.
+    refused: Option<String>,
 }
 
 impl Daemon {
@@ -196,6 +207,11 @@ impl Daemon {
     }
 
     fn take_into_force(&mut self, loaded: Loaded) {
+        let before = self.refused.take();
+        // Files were touched, or the poll came round: nothing has changed.
+        if before.is_none() && loaded.setup.fingerprint == self.loaded.setup.fingerprint {
+            return;
+        }
         let warnings = loaded.render_warnings(Style::Plain);
         for line in warnings.lines() {
             tracing::warn!("{line}");
@@ -204,14 +220,19 @@ impl Daemon {
         self.loaded = loaded;
     }
 
-    fn refuse(&self, refused: &Refused) {
+    fn refuse(&mut self, refused: &Refused) {
+        let problem = summary(refused);
+        if self.refused.as_ref() == Some(&problem) {
+            return;
+        }
         for line in refused.render(Style::Plain).lines() {
             tracing::error!("{line}");
         }
-        self.refuse_because(summary(refused));
+        self.refuse_because(problem);
     }
 
-    fn refuse_because(&self, problem: String) {
+    fn refuse_because(&mut self, problem: String) {
+        self.refused = Some(problem.clone());
         self.tell(Message::Happened(Input::SetupRefused { problem }));
     }
 
@@ -226,6 +247,12 @@ impl Daemon {
         systemd::stopping();
         self.asking.stop();
         self.tell(Message::Happened(Input::Stopping));
+        // Once the engine answers, every order from before its stop is with the dispatcher.
+        let (asked, answered) = oneshot::channel();
+        self.tell(Message::Asked(asked));
+        if answered.await.is_err() {
+            tracing::error!("the engine is gone; what it last wanted is taken up at the next start");
+        }
         // Where the dispatcher is gone already there is nothing to wait for.
         self.instruct.send(Instruction::Stop).unwrap_or_default();
         if let Err(error) = dispatching.await {

@@ -31,6 +31,8 @@ const STATE_OF_LAST_RESORT: &str = "/var/lib/rearguard";
 pub struct Started {
     /// The files in force.
     pub loaded: Loaded,
+    /// Why they are not the ones on disk, if they are not.
+    pub degraded: Option<String>,
     /// The engine's thread, not started yet.
     pub core: Core,
     /// What the engine wants done.
@@ -67,8 +69,8 @@ pub fn start(options: &Options, inbox: &Sender<Message>) -> Result<Started, Daem
     )
     .map_err(|error| DaemonError::Host(error.to_string()))?;
     let mut core = core(options, &loaded, journal, &recovered, clock, (orders, head))?;
-    begin(&mut core, &loaded, &recovered, degraded, lost)?;
-    Ok(Started { loaded, core, orders: waiting_orders, dispatcher, head: watched_head })
+    begin(&mut core, &loaded, &recovered, degraded.clone(), lost)?;
+    Ok(Started { loaded, degraded, core, orders: waiting_orders, dispatcher, head: watched_head })
 }
 
 /// Makes every receiver that the files name.
@@ -171,6 +173,8 @@ fn core(
         latencies: Latencies::default(),
         wake_at: None,
         snapshot_seq,
+        saved_windows: Vec::new(),
+        pruned: std::time::Instant::now(),
     })
 }
 

@@ -76,7 +76,7 @@ fn write_row(connection: &Connection, at: &Place, what: &Happening) -> Done {
             "UPDATE rollbacks SET ended_unix_ms = ?2, outcome = ?3, reason = ?4 WHERE id = ?1",
             params![number(rollback.0), at.unix_ms, bare(outcome), reason],
         ),
-        Happening::PageDecided { incident, message, deliveries } => {
+        Happening::PageDecided { incident, message, deliveries, .. } => {
             deliveries.iter().try_for_each(|(effect, receiver)| {
                 let kind = match message.kind {
                     MessageKind::Trigger => "trigger",

@@ -232,6 +232,9 @@ pub enum Happening {
         message: Box<Message>,
         /// One delivery per receiver.
         deliveries: Vec<(EffectId, ReceiverName)>,
+        /// The receivers that were given it before and did not take it.
+        #[serde(default)]
+        tried: Vec<ReceiverName>,
     },
     /// Something is known of a delivery.
     DeliveryReported {

@@ -145,7 +145,7 @@ impl Draft<'_> {
                 summary.clone(),
                 details.clone(),
             );
-            self.send(id, message, &receivers);
+            self.send(id, message, &receivers, &BTreeSet::new());
         }
     }
 
@@ -161,7 +161,7 @@ impl Draft<'_> {
         let (Some(facts), Some(incident)) = (self.facts(id), self.state().incidents.get(&id)) else { return };
         let receivers: BTreeSet<ReceiverName> = incident.notify.iter().cloned().collect();
         let message = self.message(facts, kind, dedup_key, severity, summary, details);
-        self.send(id, message, &receivers);
+        self.send(id, message, &receivers, &BTreeSet::new());
     }
 
     fn message(
@@ -179,7 +179,14 @@ impl Draft<'_> {
         Message { kind, dedup_key, severity, summary, details, facts, decided_unix_ms, unjournaled }
     }
 
-    fn send(&mut self, incident: IncidentId, message: Message, receivers: &BTreeSet<ReceiverName>) {
+    /// Gives a message to `receivers`; `tried` had it before and are not tried again.
+    fn send(
+        &mut self,
+        incident: IncidentId,
+        message: Message,
+        receivers: &BTreeSet<ReceiverName>,
+        tried: &BTreeSet<ReceiverName>,
+    ) {
         if receivers.is_empty() {
             let why = format!("no receiver is configured for: {}", message.summary);
             return self.report.add(incident.to_string(), Reason::Denied(why));
@@ -191,6 +198,7 @@ impl Draft<'_> {
             incident,
             message: Box::new(message.clone()),
             deliveries: deliveries.clone(),
+            tried: tried.iter().cloned().collect(),
         });
         for (effect, receiver) in deliveries {
             self.effect(Effect::Deliver(Delivery { effect, receiver, message: message.clone() }));
@@ -241,7 +249,7 @@ impl Draft<'_> {
         {
             let mut message = page.message.clone();
             message.details.push(format!("Sent here because receiver {failed} did not take it."));
-            self.send(page.incident, message, &BTreeSet::from([next]));
+            self.send(page.incident, message, &BTreeSet::from([next]), &page.receivers);
         }
     }
 }

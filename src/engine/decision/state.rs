@@ -124,7 +124,7 @@ pub struct Page {
     pub incident: IncidentId,
     /// What is said.
     pub message: Message,
-    /// Every receiver that was given it.
+    /// Every receiver that was given it, now or before.
     pub receivers: BTreeSet<ReceiverName>,
     /// Deliveries without an end yet.
     pub outstanding: BTreeMap<EffectId, ReceiverName>,
@@ -326,7 +326,7 @@ impl State {
 
     fn change_page(&mut self, event: &Event) -> Result<(), String> {
         match &event.what {
-            Happening::PageDecided { incident, message, deliveries } => {
+            Happening::PageDecided { incident, message, deliveries, tried } => {
                 let Some((first, _)) = deliveries.first() else {
                     return Err("a page without a receiver".to_owned());
                 };
@@ -343,7 +343,12 @@ impl State {
                 let page = Page {
                     incident: *incident,
                     message: (**message).clone(),
-                    receivers: deliveries.iter().map(|(_, receiver)| receiver.clone()).collect(),
+                    receivers: deliveries
+                        .iter()
+                        .map(|(_, receiver)| receiver)
+                        .chain(tried)
+                        .cloned()
+                        .collect(),
                     outstanding: deliveries.iter().cloned().collect(),
                     accepted: false,
                 };
