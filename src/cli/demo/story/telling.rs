@@ -142,13 +142,18 @@ impl Teller {
             Happening::IncidentResolved { incident, reason } => {
                 say(Mark::Good, "resolved", format!("{incident}: {reason}"))
             }
-            Happening::PageDecided { incident, message, deliveries, .. } => {
+            Happening::PageDecided { incident, message, deliveries, tried } => {
                 let receivers: Vec<_> = deliveries.iter().map(|(_, name)| name.as_str()).collect();
                 let what = match message.kind {
                     MessageKind::Trigger => "alert",
                     MessageKind::Resolve => "all-clear",
                 };
-                say(Mark::Quiet, "page", format!("{incident}: {what} for {}", receivers.join(" and ")))
+                let instead = match tried.as_slice() {
+                    [] => String::new(),
+                    [.., last] => format!(", because {last} did not take it"),
+                };
+                let text = format!("{incident}: {what} for {}{instead}", receivers.join(" and "));
+                say(Mark::Quiet, "page", text)
             }
             Happening::DeliveryReported { receiver, report, .. } => self.delivery(receiver, report),
             _ => Vec::new(),

@@ -106,7 +106,15 @@ impl Script {
         let (mail, page) = (EffectId(self.deliveries), EffectId(self.deliveries + 1));
         self.deliveries += 2;
         let deliveries = vec![(mail, "mail".into()), (page, "pagerduty".into())];
-        self.event(ms, Happening::PageDecided { incident: IncidentId(1), message, deliveries });
+        self.event(
+            ms,
+            Happening::PageDecided {
+                incident: IncidentId(1),
+                message,
+                deliveries,
+                tried: Default::default(),
+            },
+        );
         let action = if kind == MessageKind::Trigger { "trigger" } else { "resolve" };
         let told = kind == MessageKind::Trigger;
         let answered = if pagerduty_works { 202 } else { 500 };
