@@ -260,9 +260,13 @@ impl Rollback {
                     format!("{name}: IN DOUBT ({why})")
                 }
                 (Some(record), _) => match &record.ending.result {
-                    StepResult::Succeeded => format!("{name}: done in {}", record.ending.took),
-                    StepResult::Failed(why) => format!("{name}: FAILED after {}: {why}", record.ending.took),
-                    StepResult::TimedOut => format!("{name}: ENDED at its limit of {}", record.ending.took),
+                    StepResult::Succeeded => format!("{name}: done in {}", record.ending.took.rounded()),
+                    StepResult::Failed(why) => {
+                        format!("{name}: FAILED after {}: {why}", record.ending.took.rounded())
+                    }
+                    StepResult::TimedOut => {
+                        format!("{name}: ENDED at its limit of {}", record.ending.took.rounded())
+                    }
                 },
                 (None, Phase::Started { index: at, .. }) if *at == index => format!("{name}: running"),
                 (None, _) => format!("{name}: not started"),
@@ -295,7 +299,7 @@ impl Draft<'_> {
             let name = rollback.step_names.get(record.index).cloned().unwrap_or_default();
             let why = match &record.ending.result {
                 StepResult::Failed(why) => format!("step `{name}` failed: {why}"),
-                _ => format!("step `{name}` was ended at its limit of {}", record.ending.took),
+                _ => format!("step `{name}` was ended at its limit of {}", record.ending.took.rounded()),
             };
             return self.end_rollback(id, Outcome::Failed, why);
         }

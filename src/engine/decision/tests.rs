@@ -282,7 +282,8 @@ fn e3_two_triggers_at_once_make_one_rollback_and_two_incidents() {
 #[test]
 fn e5_every_bad_end_pages_under_a_key_of_its_own() {
     let fail = || StepResult::Failed("exit code 3".to_owned());
-    let cases: [(&str, fn(&mut Story), &str); 5] = [
+    type Case = (&'static str, fn(&mut Story), &'static str);
+    let cases: [Case; 5] = [
         ("step fails", |story| drop(story.end_step(StepResult::Failed("exit code 3".to_owned()))), "FAILED"),
         ("step is ended", |story| drop(story.end_step(StepResult::TimedOut)), "FAILED"),
         (
