@@ -3,7 +3,7 @@
 use comfy_table::presets::NOTHING;
 use comfy_table::{ContentArrangement, Table};
 
-use super::{CommandError, DaemonArguments, Exit, Output, client};
+use super::{CommandError, DaemonArguments, Exit, Output, client, print, print_json};
 use crate::daemon::control::{Answer, Request};
 use crate::daemon::core::DaemonStatus;
 use crate::daemon::latency::Quantiles;
@@ -27,12 +27,8 @@ pub(super) fn run(arguments: &StatusArguments) -> Result<Exit, CommandError> {
         return Err(CommandError::failed("the daemon answered something else than its status"));
     };
     match arguments.output {
-        Output::Json => {
-            let text = serde_json::to_string_pretty(&status)
-                .map_err(|error| CommandError::failed(error.to_string()))?;
-            println!("{text}");
-        }
-        Output::Table => print!("{}", render(&status)),
+        Output::Json => print_json(&status)?,
+        Output::Table => print(&render(&status))?,
     }
     Ok(Exit::Done)
 }

@@ -4,7 +4,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, Row, params};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::chain::{ChainBreak, ChainHash, Link};
 use super::database;
@@ -27,7 +27,7 @@ pub struct Reader {
 }
 
 /// One event with its place.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Record {
     /// Its place in the journal, counted from 1.
     pub seq: u64,

@@ -137,6 +137,7 @@ pub fn incident() -> Vec<(Vec<Happening>, Vec<Effect>)> {
         incident,
         message: Box::new(page.clone()),
         deliveries: vec![(EffectId(2), "pd".into()), (EffectId(3), "mail".into())],
+        tried: Vec::new(),
     };
     let report = |effect, report| Happening::DeliveryReported {
         effect: EffectId(effect),

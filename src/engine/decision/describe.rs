@@ -36,7 +36,9 @@ impl fmt::Display for Happening {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::JournalCreated { journal } => write!(f, "journal {} begins", journal.as_str()),
-            Self::Restarted(restart) => write!(f, "daemon starts, {} after the last record", restart.gap),
+            Self::Restarted(restart) => {
+                write!(f, "daemon starts, {} after the last record", restart.gap.rounded())
+            }
             Self::Stopping => f.write_str("daemon goes down in order"),
             Self::SetupLoaded { fingerprint, degraded: None } => {
                 write!(f, "files in force: {}", fingerprint.get(..12).unwrap_or(fingerprint))
@@ -81,6 +83,7 @@ impl fmt::Display for Happening {
             Self::PageDecided { message, deliveries, .. } => {
                 let word = match message.kind {
                     MessageKind::Trigger => "page",
+                    MessageKind::Update => "update",
                     MessageKind::Resolve => "all-clear",
                 };
                 let to: Vec<_> = deliveries.iter().map(|(_, receiver)| receiver.as_str()).collect();
@@ -119,7 +122,7 @@ fn describe_step(what: &Happening, f: &mut fmt::Formatter<'_>) -> fmt::Result {
             StepHandle::Request => write!(f, "{rollback} {effect} starts as a request"),
         },
         Happening::StepEnded { rollback, effect, ending } => {
-            write!(f, "{rollback} {effect} {} after {}", ending.result, ending.took)
+            write!(f, "{rollback} {effect} {} after {}", ending.result, ending.took.rounded())
         }
         Happening::StepInDoubt { rollback, effect, why } => {
             write!(f, "{rollback} {effect} is IN DOUBT: {}", OneLine(why))

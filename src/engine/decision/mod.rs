@@ -159,3 +159,6 @@ impl Draft<'_> {
         self.advance(*rollback);
     }
 }
+
+#[cfg(test)]
+mod tests;

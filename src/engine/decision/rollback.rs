@@ -39,7 +39,7 @@ impl Draft<'_> {
             let name = rollback.step_names.get(record.index).cloned().unwrap_or_default();
             let why = match &record.ending.result {
                 StepResult::Failed(why) => format!("step `{name}` failed: {why}"),
-                _ => format!("step `{name}` was ended at its limit of {}", record.ending.took),
+                _ => format!("step `{name}` was ended at its limit of {}", record.ending.took.rounded()),
             };
             return self.end_rollback(id, Outcome::Failed, why);
         }

@@ -332,7 +332,7 @@ impl State {
                 };
                 let keys = &mut self.incident_mut(*incident)?.open_keys;
                 match message.kind {
-                    super::MessageKind::Trigger => keys
+                    super::MessageKind::Trigger | super::MessageKind::Update => keys
                         .entry(message.dedup_key.clone())
                         .or_default()
                         .extend(deliveries.iter().map(|(_, receiver)| receiver.clone())),

@@ -249,9 +249,13 @@ impl Rollback {
                     format!("{name}: IN DOUBT ({why})")
                 }
                 (Some(record), _) => match &record.ending.result {
-                    StepResult::Succeeded => format!("{name}: done in {}", record.ending.took),
-                    StepResult::Failed(why) => format!("{name}: FAILED after {}: {why}", record.ending.took),
-                    StepResult::TimedOut => format!("{name}: ENDED at its limit of {}", record.ending.took),
+                    StepResult::Succeeded => format!("{name}: done in {}", record.ending.took.rounded()),
+                    StepResult::Failed(why) => {
+                        format!("{name}: FAILED after {}: {why}", record.ending.took.rounded())
+                    }
+                    StepResult::TimedOut => {
+                        format!("{name}: ENDED at its limit of {}", record.ending.took.rounded())
+                    }
                 },
                 (None, Phase::Started { index: at, .. }) if *at == index => format!("{name}: running"),
                 (None, _) => format!("{name}: not started"),
