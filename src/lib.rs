@@ -11,6 +11,7 @@
 //! - [`config`]: `rearguard.yaml` and the rule files, read with every problem at once; secrets stay references.
 //! - [`secret`]: text that must never be printed.
 //! - [`journal`]: what must outlive the process. Events, intents and outbox in one SQLite file; sample windows in another.
+//! - [`replay`]: the driver with virtual time, and the simulator that holds the house to its invariants.
 
 pub mod cli;
 pub mod config;
@@ -18,5 +19,6 @@ pub mod daemon;
 pub mod effects;
 pub mod engine;
 pub mod journal;
+pub mod replay;
 pub mod secret;
 pub mod sources;
