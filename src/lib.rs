@@ -17,6 +17,7 @@
 //! - [`journal`]: what must outlive the process. Events, intents and outbox in one SQLite file; sample windows in another.
 //! - [`effects`]: what the engine asks for: rollback steps, receivers, and the outbox that retries deliveries.
 //! - [`daemon`]: the driver with real time; the one place that has a clock.
+//! - [`replay`]: the driver with virtual time, and the simulator that holds the house to its invariants.
 //! - [`cli`]: the commands, which sit on top of everything else.
 //!
 //! `ARCHITECTURE.md` says what each part may know of the others, and what must never happen.
@@ -33,5 +34,6 @@ pub mod journal;
 pub mod effects;
 
 pub mod daemon;
+pub mod replay;
 
 pub mod cli;

@@ -177,10 +177,15 @@ impl<L: Ledger> DurableEngine<L> {
         reason: String,
     ) -> Result<Handled, Fatal> {
         let mut handled = Handled::default();
+        // That the journal can be written again is true only once it is written.
+        if matches!(input, Input::JournalRestored) {
+            return Ok(handled);
+        }
         let decision = if self.engine.state().journal_lost.is_some() {
             decision
         } else {
-            let refused = self.engine.decide(clock.engine, &Input::IntentRefused { reason });
+            let refused =
+                self.engine.decide(clock.engine, &Input::IntentRefused { reason, epoch: self.epoch });
             self.remember(&refused)?;
             handled = self.handled(refused);
             self.engine.decide(clock.engine, input)

@@ -50,7 +50,7 @@ impl fmt::Display for Happening {
                 write!(f, "files refused, the old ones stay: {}", OneLine(problem))
             }
             Self::WallClockMoved { offset } => write!(f, "wall clock is {offset} from engine time"),
-            Self::JournalLost { reason } => write!(f, "JOURNAL CANNOT BE WRITTEN: {}", OneLine(reason)),
+            Self::JournalLost { reason, .. } => write!(f, "JOURNAL CANNOT BE WRITTEN: {}", OneLine(reason)),
             Self::JournalRestored => f.write_str("journal can be written again"),
             Self::VersionSeen { target, version, previous } => {
                 write!(f, "{target} runs version {}", OneLine(version))?;

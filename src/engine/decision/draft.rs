@@ -35,12 +35,18 @@ impl<'a> Draft<'a> {
     /// Decides that something happened.
     ///
     /// An event that does not fit the state is a bug of ours: it is told in the report and dropped, because a wrong
-    /// record is worse than a missing one.
-    pub(super) fn emit(&mut self, what: Happening) {
+    /// record is worse than a missing one. Returns whether it fits; what hangs on it must not happen otherwise.
+    pub(super) fn emit(&mut self, what: Happening) -> bool {
         let event = Event { at: self.now, what };
         match apply(self.state.to_mut(), &event) {
-            Ok(()) => self.events.push(event),
-            Err(illegal) => self.report.add("decision", Reason::Illegal(illegal.to_string())),
+            Ok(()) => {
+                self.events.push(event);
+                true
+            }
+            Err(illegal) => {
+                self.report.add("decision", Reason::Illegal(illegal.to_string()));
+                false
+            }
         }
     }
 

@@ -59,6 +59,10 @@ pub enum Happening {
     JournalLost {
         /// Why.
         reason: String,
+        /// The number from which ids go on until the journal is restored. What is decided until then is in memory alone
+        /// and may be forgotten, but its pages leave; no later process may give anything else one of their ids.
+        #[serde(default)]
+        ids_from: u64,
     },
     /// The journal can be written again.
     JournalRestored,

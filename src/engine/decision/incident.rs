@@ -82,12 +82,16 @@ impl Draft<'_> {
         let key = &judgement.key;
         let since = window.since.unwrap_or(self.now);
         self.emit(Happening::TriggerFiring { key: key.clone(), since, evidence: judgement.evidence.clone() });
-        if self.state().open_incident(&Cause::Trigger(key.clone())).is_some() {
-            return;
-        }
         let shown = judgement.evidence.as_ref().map_or("no value", |evidence| evidence.shown.as_str());
         let reason = format!("{} for {}: measured {shown}", trigger.when.text, trigger.window.of);
         let summary = summary_of(trigger, shown, &reason);
+        if let Some(incident) = self.state().open_incident(&Cause::Trigger(key.clone())) {
+            // It was quiet for a while, and the rollback of then is over: people must hear that it did not last.
+            if !self.is_busy(incident) {
+                self.begin_rollback(incident, trigger, summary);
+            }
+            return;
+        }
         let incident = IncidentId(self.state().next_incident);
         self.emit(Happening::IncidentOpened {
             incident,
@@ -262,11 +266,16 @@ impl Draft<'_> {
         let Some(incident) = state.incidents.get(&id) else { return };
         let Cause::Trigger(key) = &incident.cause else { return };
         let loud = state.triggers.contains_key(key);
-        let busy =
-            incident.ran.values().any(|run| state.rollbacks.get(run).is_some_and(|run| !run.has_ended()));
-        if incident.resolved_at.is_none() && !loud && !busy {
+        if incident.resolved_at.is_none() && !loud && !self.is_busy(id) {
             self.resolve(id, "the condition is no longer met");
         }
+    }
+
+    /// Returns whether a rollback of the incident is in flight.
+    fn is_busy(&self, id: IncidentId) -> bool {
+        let state = self.state();
+        let Some(incident) = state.incidents.get(&id) else { return false };
+        incident.ran.values().any(|run| state.rollbacks.get(run).is_some_and(|run| !run.has_ended()))
     }
 
     fn resolve(&mut self, incident: IncidentId, reason: &str) {

@@ -34,6 +34,8 @@ pub enum Input {
     IntentRefused {
         /// Why.
         reason: String,
+        /// The journal's epoch, which is this process's alone.
+        epoch: u64,
     },
     /// The journal can be written again.
     JournalRestored,

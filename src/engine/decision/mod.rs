@@ -32,6 +32,9 @@ use crate::engine::report::{Reason, Report};
 use crate::engine::time::Timestamp;
 use draft::Draft;
 
+/// How many ids one process may give out while the journal cannot be written; its backlog is bounded far below.
+const IDS_PER_EPOCH: u64 = 1_000_000;
+
 /// What happens, and why.
 #[must_use = "a decision that is not committed has not happened"]
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -60,7 +63,7 @@ pub fn decide(state: &State, setup: &Setup, now: Timestamp, input: &Input) -> De
         Input::Woke => draft.wake_rollbacks(),
         Input::EffectStarted { effect, handle } => draft.take_start(*effect, handle),
         Input::EffectFinished { effect, outcome } => draft.take_outcome(*effect, outcome),
-        Input::IntentRefused { reason } => draft.lose_journal(reason),
+        Input::IntentRefused { reason, epoch } => draft.lose_journal(reason, *epoch),
         Input::JournalRestored => {
             if draft.state().journal_lost.is_some() {
                 draft.emit(Happening::JournalRestored);
@@ -84,7 +87,9 @@ pub fn decide(state: &State, setup: &Setup, now: Timestamp, input: &Input) -> De
             }
         }
         Input::Command(command) => draft.take_command(command),
-        Input::Stopping => draft.emit(Happening::Stopping),
+        Input::Stopping => {
+            draft.emit(Happening::Stopping);
+        }
     }
     let wake_at = draft.state().rollbacks.values().filter_map(Rollback::wake_at).min();
     Decision { events: draft.events, effects: draft.effects, report: draft.report, wake_at }
@@ -99,8 +104,9 @@ impl Draft<'_> {
         let stands = self.state().journal_lost.is_none() && !self.state().stopping;
         match self.state().rollbacks.iter().find_map(waits) {
             Some(rollback) if stands => {
-                self.emit(Happening::StepStarted { rollback, effect, handle: handle.clone() });
-                self.effect(Effect::ReleaseStep(effect));
+                if self.emit(Happening::StepStarted { rollback, effect, handle: handle.clone() }) {
+                    self.effect(Effect::ReleaseStep(effect));
+                }
             }
             _ => {
                 let why = "the decision behind the step no longer stands".to_owned();
@@ -110,9 +116,10 @@ impl Draft<'_> {
         }
     }
 
-    fn lose_journal(&mut self, reason: &str) {
+    fn lose_journal(&mut self, reason: &str, epoch: u64) {
         if self.state().journal_lost.is_none() {
-            self.emit(Happening::JournalLost { reason: reason.to_owned() });
+            let ids_from = epoch.saturating_mul(IDS_PER_EPOCH);
+            self.emit(Happening::JournalLost { reason: reason.to_owned(), ids_from });
             self.open_own(
                 Cause::Journal,
                 Severity::Critical,

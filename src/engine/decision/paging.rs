@@ -200,12 +200,16 @@ impl Draft<'_> {
         let first = self.state().next_effect;
         let deliveries: Vec<(EffectId, ReceiverName)> =
             (first..).map(EffectId).zip(receivers.iter().cloned()).collect();
-        self.emit(Happening::PageDecided {
+        let decided = self.emit(Happening::PageDecided {
             incident,
             message: Box::new(message.clone()),
             deliveries: deliveries.clone(),
             tried: tried.iter().cloned().collect(),
         });
+        // Ids that are not recorded would be given out again.
+        if !decided {
+            return;
+        }
         for (effect, receiver) in deliveries {
             self.effect(Effect::Deliver(Delivery { effect, receiver, message: message.clone() }));
         }
@@ -255,7 +259,15 @@ impl Draft<'_> {
         {
             let mut message = page.message.clone();
             message.details.push(format!("Sent here because receiver {failed} did not take it."));
-            self.send(page.incident, message, &BTreeSet::from([next]), &page.receivers);
+            let next = BTreeSet::from([next]);
+            self.send(page.incident, message.clone(), &next, &page.receivers);
+            // Nobody has told this receiver that it is over, and nobody else will.
+            let incident = self.state().incidents.get(&page.incident);
+            if incident.is_some_and(|incident| incident.resolved_at.is_some()) {
+                message.kind = MessageKind::Resolve;
+                message.summary.push_str(": over by now");
+                self.send(page.incident, message, &next, &page.receivers);
+            }
         }
     }
 }

@@ -93,8 +93,9 @@ impl Draft<'_> {
             facts,
         };
         let overdue_at = self.now + timeout + OVERDUE_GRACE;
-        self.emit(Happening::StepIntended { order: Box::new(order.clone()), index, overdue_at });
-        self.effect(Effect::PrepareStep(order));
+        if self.emit(Happening::StepIntended { order: Box::new(order.clone()), index, overdue_at }) {
+            self.effect(Effect::PrepareStep(order));
+        }
     }
 
     fn begin_verification(&mut self, id: RollbackId, plan: &Plan) {

@@ -40,6 +40,9 @@ pub struct State {
     pub next_rollback: u64,
     /// The number of the next effect.
     pub next_effect: u64,
+    /// The numbers that go on once the journal can be written again; while it can, those of the next unjournaled ids.
+    #[serde(default)]
+    pub other_numbers: (u64, u64),
     /// Triggers that are not quiet.
     #[serde(with = "pairs")]
     pub triggers: BTreeMap<TriggerKey, TriggerState>,
@@ -172,8 +175,18 @@ impl State {
             Happening::SetupLoaded { degraded, .. } => self.degraded = degraded.clone(),
             Happening::SetupRefused { problem } => self.degraded = Some(problem.clone()),
             Happening::WallClockMoved { offset } => self.wall_offset = *offset,
-            Happening::JournalLost { reason } => self.journal_lost = Some(reason.clone()),
-            Happening::JournalRestored => self.journal_lost = None,
+            Happening::JournalLost { reason, ids_from } => {
+                if self.journal_lost.replace(reason.clone()).is_none() {
+                    self.swap_numbers();
+                }
+                self.next_incident = self.next_incident.max(*ids_from);
+                self.next_effect = self.next_effect.max(*ids_from);
+            }
+            Happening::JournalRestored => {
+                if self.journal_lost.take().is_some() {
+                    self.swap_numbers();
+                }
+            }
             Happening::VersionSeen { target, version, previous } => {
                 let target = self.targets.entry(target.clone()).or_default();
                 target.version = Some(version.clone());
@@ -197,6 +210,12 @@ impl State {
             Happening::PageDecided { .. } | Happening::DeliveryReported { .. } => self.change_page(event)?,
         }
         Ok(())
+    }
+
+    /// Ids that may be forgotten are numbered apart: see [`Happening::JournalLost`].
+    fn swap_numbers(&mut self) {
+        let here = (self.next_incident, self.next_effect);
+        (self.next_incident, self.next_effect) = std::mem::replace(&mut self.other_numbers, here);
     }
 
     fn change_trigger(&mut self, event: &Event) -> Result<(), String> {
@@ -330,7 +349,10 @@ impl State {
                 let Some((first, _)) = deliveries.first() else {
                     return Err("a page without a receiver".to_owned());
                 };
-                let keys = &mut self.incident_mut(*incident)?.open_keys;
+                // Also of one that is over: a page of it may have to go to another channel still.
+                let owner =
+                    self.incidents.get_mut(incident).ok_or_else(|| format!("there is no {incident}"))?;
+                let keys = &mut owner.open_keys;
                 match message.kind {
                     super::MessageKind::Trigger | super::MessageKind::Update => keys
                         .entry(message.dedup_key.clone())

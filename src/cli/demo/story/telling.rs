@@ -319,7 +319,7 @@ impl Teller {
                 self.journal = Some(journal.clone());
                 say(Mark::Quiet, "journal", format!("{} is new", journal.short()))
             }
-            Happening::JournalLost { reason } => {
+            Happening::JournalLost { reason, .. } => {
                 say(Mark::Bad, "journal", format!("cannot be written: {reason}"))
             }
             Happening::JournalRestored => say(Mark::Good, "journal", "can be written again"),

@@ -368,7 +368,7 @@ fn what_is_unexpected_is_told_too() {
         ),
         (doubt, "step         E9: in doubt, nobody knows how it ended: nothing was heard of it"),
         (
-            Happening::JournalLost { reason: "disk full".to_owned() },
+            Happening::JournalLost { reason: "disk full".to_owned(), ids_from: 0 },
             "journal      cannot be written: disk full",
         ),
         (Happening::SetupRefused { problem: "a\u{1b}[2Jb".to_owned() }, r"rules        refused: a\u{1b}[2Jb"),
