@@ -17,8 +17,8 @@ fn blocks(document: &str, language: &str) -> Vec<String> {
     let mut found = Vec::new();
     let mut lines = document.lines();
     while let Some(line) = lines.next() {
-        if line == fence {
-            let block: Vec<&str> = lines.by_ref().take_while(|line| *line != "```").collect();
+        if line.trim_start() == fence {
+            let block: Vec<&str> = lines.by_ref().take_while(|line| line.trim_start() != "```").collect();
             found.push(block.join("\n") + "\n");
         }
     }
@@ -29,7 +29,7 @@ fn blocks(document: &str, language: &str) -> Vec<String> {
 fn quoted(document: &str) -> BTreeSet<String> {
     let mut fenced = false;
     let prose = document.lines().filter(|line| {
-        let fence = line.starts_with("```");
+        let fence = line.trim_start().starts_with("```");
         fenced ^= fence;
         !fenced && !fence
     });
@@ -84,10 +84,9 @@ fn every_command_that_documents_name_exists() {
         for call in calls {
             let call = call.trim_start_matches("sudo ").replace("cargo run --release --", "rearguard");
             let words: Vec<&str> = call.split_whitespace().collect();
-            if let ["rearguard", command, rest @ ..] = words[..] {
-                let action = rest.first().filter(|word| word.chars().all(|char| char.is_ascii_lowercase()));
-                let action = action.filter(|_| matches!(command, "incident" | "rollback"));
-                named.insert((command.to_owned(), action.map(|word| (*word).to_owned())));
+            if let ["rearguard", command, rest @ ..] = words.as_slice() {
+                let action = rest.first().filter(|_| matches!(*command, "incident" | "rollback"));
+                named.insert(((*command).to_owned(), action.map(|word| (*word).to_owned())));
             }
         }
     }
@@ -109,7 +108,7 @@ fn every_variable_of_a_step_is_documented_and_no_other() {
     let readme = read("README.md");
     let documented: BTreeSet<String> = quoted(&readme)
         .into_iter()
-        .filter(|word| word.starts_with("REARGUARD_") && word != "REARGUARD_LOG")
+        .filter(|word| word.starts_with("REARGUARD_") && !word.starts_with("REARGUARD_LOG"))
         .collect();
     let given: BTreeSet<String> = read("src/effects/step/environment.rs")
         .split('"')
@@ -127,9 +126,11 @@ fn keys_for_later() -> BTreeSet<String> {
     while let Some(path) = waiting.pop() {
         let full = Path::new(env!("CARGO_MANIFEST_DIR")).join(&path);
         if full.is_dir() {
-            waiting.extend(std::fs::read_dir(&full).expect("listed").map(|entry| {
-                path.join(entry.expect("listed").file_name())
-            }));
+            waiting.extend(
+                std::fs::read_dir(&full)
+                    .expect("listed")
+                    .map(|entry| path.join(entry.expect("listed").file_name())),
+            );
             continue;
         }
         let text = read(&path.to_string_lossy());
@@ -152,9 +153,13 @@ fn what_is_not_here_is_listed_to_the_last_key() {
     assert!(keys.len() > 50, "the keys are found: {keys:?}");
     let missing: Vec<&String> = keys.iter().filter(|key| !listed.contains(*key)).collect();
     assert!(missing.is_empty(), "ARCHITECTURE.md does not say that these are not supported yet: {missing:?}");
-    let table = section.lines().filter(|line| line.starts_with('|')).skip(2).collect::<Vec<_>>().join("\n");
+    let keys_column = section.lines().filter_map(|line| line.strip_prefix('|')?.split('|').nth(1));
+    let table = keys_column.collect::<Vec<_>>().join("\n");
     let here: Vec<String> = quoted(&table).into_iter().filter(|key| !keys.contains(key)).collect();
-    assert!(here.is_empty(), "ARCHITECTURE.md says that these are not supported, but the loader does: {here:?}");
+    assert!(
+        here.is_empty(),
+        "ARCHITECTURE.md says that these are not supported, but the loader does: {here:?}"
+    );
 }
 
 #[test]
