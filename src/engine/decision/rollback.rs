@@ -1,4 +1,4 @@
-//! What comes next in a run of a rollback plan: a step, the proof, the end. Its phases are in [`phase`].
+//! What comes next in a run of a rollback plan: a step, the proof, the end. Its phases are in `phase`.
 
 mod phase;
 
