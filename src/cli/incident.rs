@@ -70,8 +70,8 @@ pub(super) fn run(arguments: &IncidentArguments) -> Result<Exit, CommandError> {
 }
 
 fn reader(daemon: &DaemonArguments) -> Result<Reader, CommandError> {
-    let loaded = client::locate(&daemon.config)?;
-    Reader::open(&loaded.config.state).map_err(|error| CommandError::failed(error.to_string()))
+    let config = client::locate(&daemon.config)?;
+    Reader::open(&config.state).map_err(|error| CommandError::failed(error.to_string()))
 }
 
 fn table(rows: &[IncidentRow]) -> String {

@@ -32,8 +32,8 @@ enum Action {
 
 pub(super) fn run(arguments: &RollbackArguments) -> Result<Exit, CommandError> {
     let Action::Settle { rollback, done, daemon, .. } = &arguments.action;
-    let loaded = client::locate(&daemon.config)?;
-    client::ask(&loaded.config.control, &Request::Settle { rollback: *rollback, done: *done })?;
+    let config = client::locate(&daemon.config)?;
+    client::ask(&config.control, &Request::Settle { rollback: *rollback, done: *done })?;
     print(&format!("{rollback} is settled as {}\n", if *done { "done" } else { "not done" }))?;
     Ok(Exit::Done)
 }

@@ -22,8 +22,8 @@ pub(super) struct StatusArguments {
 }
 
 pub(super) fn run(arguments: &StatusArguments) -> Result<Exit, CommandError> {
-    let loaded = client::locate(&arguments.daemon.config)?;
-    let Answer::Status(status) = client::ask(&loaded.config.control, &Request::Status {})? else {
+    let config = client::locate(&arguments.daemon.config)?;
+    let Answer::Status(status) = client::ask(&config.control, &Request::Status {})? else {
         return Err(CommandError::failed("the daemon answered something else than its status"));
     };
     match arguments.output {

@@ -89,7 +89,7 @@ pub fn receivers(loaded: &Loaded) -> Result<std::collections::BTreeMap<ReceiverN
 fn state_directory(on_disk: &Result<Loaded, Refused>) -> PathBuf {
     let known = match on_disk {
         Ok(loaded) => Some(loaded.config.state.clone()),
-        Err(refused) => refused.state.clone(),
+        Err(refused) => refused.config.as_ref().map(|config| config.state.clone()),
     };
     known.unwrap_or_else(|| {
         std::env::var_os("STATE_DIRECTORY").map_or_else(|| STATE_OF_LAST_RESORT.into(), PathBuf::from)

@@ -90,8 +90,8 @@ impl Draft<'_> {
         let Some(facts) = self.facts(rollback.incident) else { return };
         let took = self.now.since(rollback.begun_at).rounded();
         let (summary, fine) = match &rollback.phase {
-            Phase::Ended { outcome: Outcome::Succeeded, .. } => {
-                (format!("{}: rolled back by `{}` in {took}, verified", rollback.target, rollback.plan), true)
+            Phase::Ended { outcome: Outcome::Succeeded, reason, .. } => {
+                (format!("{}: rolled back by `{}` in {took}: {reason}", rollback.target, rollback.plan), true)
             }
             Phase::Ended { outcome, reason, .. } => {
                 (format!("{}: rollback `{}` {outcome}: {reason}", rollback.target, rollback.plan), false)
@@ -103,6 +103,7 @@ impl Draft<'_> {
         };
         let mut details = vec![format!("Began because: {}", facts.reason)];
         details.extend(rollback.step_lines().into_iter().map(|line| format!("Step {line}")));
+        details.extend(rollback.last_words());
         if let Phase::InDoubt { .. } = rollback.phase {
             let settle = format!("rearguard rollback settle {id} --done | --not-done");
             details.push(format!(

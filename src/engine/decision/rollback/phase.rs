@@ -264,6 +264,17 @@ impl Rollback {
         self.step_names.iter().enumerate().map(line).collect()
     }
 
+    /// Returns the end of what the last failed step printed: whoever is paged should not have to look for it.
+    pub fn last_words(&self) -> Vec<String> {
+        const LINES_MAX: usize = 5;
+        let failed = self.steps.iter().rfind(|record| record.ending.result != StepResult::Succeeded);
+        let Some(record) = failed else { return Vec::new() };
+        let name = self.step_names.get(record.index).map_or("", String::as_str);
+        let lines: Vec<&str> = record.ending.output.lines().collect();
+        let last = &lines[lines.len().saturating_sub(LINES_MAX)..];
+        last.iter().map(|line| format!("{name} printed: {line}")).collect()
+    }
+
     pub(super) fn failed_steps(&self) -> Vec<&str> {
         let failed = self.steps.iter().filter(|record| record.ending.result != StepResult::Succeeded);
         failed.filter_map(|record| self.step_names.get(record.index)).map(String::as_str).collect()
