@@ -347,7 +347,8 @@ triggers:
         let paged = |suffix: &str| events.iter().find(|event| event.triggers(suffix));
         let first = paged("-I1").expect("the incident is paged");
         assert!(first.says("Rollback R1 by plan `back` has begun."), "{first:?}");
-        let proven = events.iter().any(|event| event.triggers("-I1") && event.says("the verification passed"));
+        let proven =
+            events.iter().any(|event| event.triggers("-I1") && event.says("the verification passed"));
         assert!(proven, "people are told that the rollback worked");
         let key = first.dedup_key.as_str();
         let others: Vec<_> = events.iter().filter(|event| !event.dedup_key.starts_with(key)).collect();
