@@ -23,8 +23,9 @@ pub(super) fn locate(file: &Path) -> Result<Config, CommandError> {
             eprintln!("note: the files on disk have mistakes; `rearguard check` lists them");
             Ok(*config)
         }
-        Err(refused) => Err(CommandError::usage(refused.render(Style::Plain))
-            .with_hint("this file tells where the daemon's socket is; mend it or name another with --config")),
+        Err(refused) => Err(CommandError::usage(refused.render(Style::Plain)).with_hint(
+            "this file tells where the daemon's socket is; mend it or name another with --config",
+        )),
     }
 }
 
