@@ -9,7 +9,7 @@ mod daemon_fixture;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::process::ExitStatusExt;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::panic::catch_unwind;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, ExitStatus};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -185,18 +185,9 @@ enum Life {
 }
 
 fn live(point: Checkpoint, hit: usize) -> Result<Life, String> {
-    let mut world = World::new();
-    catch_unwind(AssertUnwindSafe(|| world.live(point, hit))).map_err(|panic| {
+    catch_unwind(|| World::new().live(point, hit)).map_err(|panic| {
         let why = panic.downcast_ref::<String>().cloned();
-        let why = why.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
-        let evidence = world.site.evidence();
-        format!(
-            "{}\n{}\n--- steps\n{}\nkept in {}",
-            why.unwrap_or_default(),
-            evidence,
-            world.site.read("steps"),
-            world.site.keep().display()
-        )
+        why.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned())).unwrap_or_default()
     })
 }
 
@@ -256,7 +247,7 @@ triggers:
     }
 
     /// Lives through a kill at this hit of this point, and all that follows; panics where something is not as promised.
-    fn live(&mut self, point: Checkpoint, hit: usize) -> Life {
+    fn live(&self, point: Checkpoint, hit: usize) -> Life {
         let mut first = self.start_killer(point, hit);
         let ended = eventually("the first daemon is killed or brings it to an end", || {
             first.ended().or_else(|| self.is_over().then(ExitStatus::default))
@@ -291,7 +282,7 @@ triggers:
         if let Some(page) = &in_doubt {
             self.settle(page);
         }
-        self.site.until_up();
+        self.site.status();
         let stopped = second.stop();
         assert!(stopped.success(), "the second daemon stops in order: {stopped}");
         self.judge();

@@ -16,7 +16,12 @@ pub struct Endpoint {
 impl Endpoint {
     /// Answers every request, given its body, with the bytes that `answer` returns, then closes the connection.
     pub fn start(answer: impl Fn(&str) -> Vec<u8> + Send + Sync + 'static) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").expect("a loopback port");
+        Self::start_at(([127, 0, 0, 1], 0).into(), answer)
+    }
+
+    /// Does the same at this address; port 0 is any.
+    pub fn start_at(address: SocketAddr, answer: impl Fn(&str) -> Vec<u8> + Send + Sync + 'static) -> Self {
+        let listener = TcpListener::bind(address).expect("the address is free");
         let address = listener.local_addr().expect("an address");
         let (answered, over) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicBool::new(false)));
         let (counter, ended, answer) = (Arc::clone(&answered), Arc::clone(&over), Arc::new(answer));

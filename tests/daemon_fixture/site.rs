@@ -2,12 +2,14 @@
 
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, Output};
+
+use rearguard::daemon::core::DaemonStatus;
 
 use super::eventually;
 use super::mail::MailServer;
-use super::pager::Pager;
+use super::pager::{Event, Pager};
 use super::process::Daemon;
 
 /// The program under test.
@@ -94,16 +96,19 @@ escalations:
         Daemon::start(Command::new(REARGUARD).args(["run", "--config"]).arg(self.config()), &self.path("log"))
     }
 
-    /// Waits until the daemon answers.
-    pub fn until_up(&self) {
-        eventually("the daemon answers", || self.run(&["status"]).status.success().then_some(()));
-    }
-
     /// Runs another command against this installation.
     pub fn run(&self, arguments: &[&str]) -> Output {
         let mut command = Command::new(REARGUARD);
         command.args(arguments).arg("--config").arg(self.config());
         command.output().expect("the command runs")
+    }
+
+    /// Returns what the daemon says of itself, once it answers.
+    pub fn status(&self) -> DaemonStatus {
+        eventually("the daemon answers", || {
+            let output = self.run(&["status", "--output", "json"]);
+            output.status.success().then(|| serde_json::from_slice(&output.stdout).expect("a status"))
+        })
     }
 
     /// Runs a command and returns what it printed; panics where it fails.
@@ -113,26 +118,23 @@ escalations:
         assert!(output.status.success(), "{arguments:?}: {text}{}", String::from_utf8_lossy(&output.stderr));
         text
     }
+}
 
-    /// Returns everything that helps to understand what went wrong here.
-    pub fn evidence(&self) -> String {
-        let pages: Vec<String> = self
-            .pager
-            .events()
-            .iter()
-            .map(|event| format!("{} {} {}", event.action, event.dedup_key, event.summary))
-            .collect();
-        format!(
-            "--- pager\n{}\n--- mail\n{}\n--- log\n{}",
-            pages.join("\n"),
-            self.mail.subjects().join("\n"),
-            self.read("log")
-        )
-    }
-
-    /// Keeps the directory, for people.
-    pub fn keep(&mut self) -> &Path {
+impl Drop for Site {
+    /// Tells what the outside has seen where a test has failed, and keeps the files for people.
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            return;
+        }
         self.directory.disable_cleanup(true);
-        self.directory.path()
+        let event = |event: &Event| format!("{} {} {}\n", event.action, event.dedup_key, event.summary);
+        println!(
+            "--- pager\n{}--- mail\n{}\n--- log\n{}--- steps\n{}--- kept in {}",
+            self.pager.events().iter().map(event).collect::<String>(),
+            self.mail.subjects().join("\n"),
+            self.read("log"),
+            self.read("steps"),
+            self.directory.path().display()
+        );
     }
 }
