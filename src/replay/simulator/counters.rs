@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 /// Everything that the worlds taken together must have contained.
-pub const EXPECTED: [&str; 58] = [
+pub const EXPECTED: [&str; 64] = [
     "crash",
     "crash before commit",
     "crash after commit, before effects",
@@ -11,6 +11,7 @@ pub const EXPECTED: [&str; 58] = [
     "crash after intent",
     "crash after start",
     "crash while verifying",
+    "crash while in doubt",
     "crash with pages outstanding",
     "crash after a receiver's yes",
     "crash with decisions in memory only",
@@ -39,7 +40,12 @@ pub const EXPECTED: [&str; 58] = [
     "trigger cleared",
     "trigger removed",
     "source silent",
+    "trigger blind",
+    "first failure",
+    "dead letter",
+    "receiver dead",
     "step ran",
+    "step failed before its start",
     "step failed",
     "step failed, plan went on",
     "step timed out",

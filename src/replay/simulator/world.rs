@@ -328,6 +328,11 @@ impl World {
                 if let Some(nth) = nth.filter(|_| released.cures) {
                     self.apps.apps[nth].deploy(Health::Good, now);
                     self.counters.note("counter reset");
+                    // A cure that does not last.
+                    if self.random.chance(25) {
+                        let again = self.random.secs(10, 150);
+                        self.queue.add(now + again, Due::Turn { target: nth, health: Health::Failing });
+                    }
                 }
             }
             Effect::AbandonStep(effect) => {
