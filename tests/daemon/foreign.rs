@@ -138,7 +138,7 @@ triggers:
 
 /// Checks that the step began within the window and two intervals of the first breach; returns its name.
 fn timely(site: &Site) -> String {
-    let journal = Reader::open(&site.path("state")).and_then(|reader| Ok(reader.events(0, 1000)));
+    let journal = Reader::open(&site.path("state")).map(|reader| reader.events(0, 1000));
     let records = journal.expect("the journal opens").expect("it can be read");
     let breach = records.iter().find(|record| matches!(record.event.what, Happening::TriggerPending { .. }));
     let breach = breach.expect("it was pending first").wall_unix_ms;
