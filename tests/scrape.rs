@@ -140,6 +140,7 @@ fn printed(samples: &[Sample]) -> Vec<String> {
 }
 
 /// The bad answers: name, script, kind of failure, part of the message.
+#[expect(clippy::too_many_lines, reason = "a table, one case after the other")]
 fn bad_answers() -> Vec<(&'static str, Vec<Step>, FailureKind, &'static str)> {
     use FailureKind::{BadStatus, Malformed, TimedOut, TooLarge};
     let ok = "HTTP/1.1 200 OK\r\n";

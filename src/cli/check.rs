@@ -3,8 +3,9 @@
 use std::io::IsTerminal;
 use std::path::PathBuf;
 
-use super::{CONFIG, CommandError, Exit};
+use super::{CONFIG, CommandError, Exit, print};
 use crate::config::{self, Style};
+use crate::engine::decision::counted;
 
 /// What `check` takes.
 #[derive(Debug, clap::Args)]
@@ -21,25 +22,35 @@ pub(super) fn run(arguments: &CheckArguments) -> Result<Exit, CommandError> {
     for path in &arguments.configs {
         match config::load(path) {
             Ok(loaded) => {
-                print!("{}", loaded.render_warnings(style));
-                let (rules, warnings) = (loaded.setup.rules.triggers.len(), loaded.warnings.len());
-                let files = loaded.files.len();
-                let targets = loaded.setup.targets.len();
-                println!(
-                    "{}: good: {files} files, {targets} targets, {rules} triggers, {warnings} warnings",
-                    path.display()
-                );
+                let counts = [
+                    counted(loaded.files.len(), "file"),
+                    counted(loaded.setup.targets.len(), "target"),
+                    counted(loaded.setup.rules.triggers.len(), "trigger"),
+                    counted(loaded.warnings.len(), "warning"),
+                ];
+                print(&format!(
+                    "{}{}: good: {}\n",
+                    loaded.render_warnings(style),
+                    path.display(),
+                    counts.join(", ")
+                ))?;
             }
             Err(refused) => {
                 exit = Exit::Usage;
-                println!("{}", refused.render(style).trim_end());
-                let errors = refused
-                    .problems
-                    .iter()
-                    .filter(|problem| problem.level == crate::engine::rules::Level::Error);
-                println!("{}: refused: {} errors", path.display(), errors.count());
+                print(&format!("{}\n", refused.render(style).trim_end()))?;
+                if refused.files.first().is_some_and(|file| is_rule_file(file.text())) {
+                    print(&format!(
+                        "hint: {} looks like a rule file; name the rearguard.yaml whose `rules:` lead to it\n",
+                        path.display()
+                    ))?;
+                }
             }
         }
     }
     Ok(exit)
+}
+
+/// Returns whether a file that was given for `rearguard.yaml` is one of the files that it names.
+fn is_rule_file(text: &str) -> bool {
+    text.lines().any(|line| ["indicators:", "triggers:", "groups:"].iter().any(|key| line.starts_with(key)))
 }

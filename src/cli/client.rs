@@ -6,18 +6,27 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::CommandError;
-use crate::config::{self, Loaded, Style};
+use crate::config::{self, Config, Refused, Style};
 use crate::daemon::control::{Answer, Request};
 
 /// How long a daemon may take to answer: its engine turns at least once a second.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Loads the daemon's file, to know where the daemon is.
-pub(super) fn locate(config: &Path) -> Result<Loaded, CommandError> {
-    config::load(config).map_err(|refused| {
-        CommandError::usage(refused.render(Style::Plain))
-            .with_hint("the daemon's files tell where its socket is; mend them or name others with --config")
-    })
+/// Reads the daemon's file, to know where the daemon and its journal are.
+///
+/// Files with mistakes tell that too, and are no reason to refuse: the daemon runs the last good ones meanwhile, and that
+/// is when people want to ask it.
+pub(super) fn locate(file: &Path) -> Result<Config, CommandError> {
+    match config::load(file) {
+        Ok(loaded) => Ok(loaded.config),
+        Err(Refused { config: Some(config), .. }) => {
+            eprintln!("note: the files on disk have mistakes; `rearguard check` lists them");
+            Ok(*config)
+        }
+        Err(refused) => Err(CommandError::usage(refused.render(Style::Plain)).with_hint(
+            "this file tells where the daemon's socket is; mend it or name another with --config",
+        )),
+    }
 }
 
 /// Asks one thing.

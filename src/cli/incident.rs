@@ -4,7 +4,7 @@ use clap::Subcommand;
 use comfy_table::presets::NOTHING;
 use comfy_table::{ContentArrangement, Table};
 
-use super::{CommandError, DaemonArguments, Exit, Output, client};
+use super::{CommandError, DaemonArguments, Exit, Output, client, print, print_json};
 use crate::engine::decision::Happening;
 use crate::engine::model::IncidentId;
 use crate::journal::{IncidentRow, Reader, Record};
@@ -48,7 +48,7 @@ pub(super) fn run(arguments: &IncidentArguments) -> Result<Exit, CommandError> {
                 reader(daemon)?.incidents(*limit).map_err(|error| CommandError::failed(error.to_string()))?;
             match output {
                 Output::Json => print_json(&rows)?,
-                Output::Table => println!("{}", table(&rows)),
+                Output::Table => print(&format!("{}\n", table(&rows)))?,
             }
         }
         Action::Show { incident, output, daemon } => {
@@ -62,7 +62,7 @@ pub(super) fn run(arguments: &IncidentArguments) -> Result<Exit, CommandError> {
             }
             match output {
                 Output::Json => print_json(&records)?,
-                Output::Table => print!("{}", story(*incident, &records)),
+                Output::Table => print(&story(*incident, &records))?,
             }
         }
     }
@@ -70,15 +70,8 @@ pub(super) fn run(arguments: &IncidentArguments) -> Result<Exit, CommandError> {
 }
 
 fn reader(daemon: &DaemonArguments) -> Result<Reader, CommandError> {
-    let loaded = client::locate(&daemon.config)?;
-    Reader::open(&loaded.config.state).map_err(|error| CommandError::failed(error.to_string()))
-}
-
-fn print_json(value: &impl serde::Serialize) -> Result<(), CommandError> {
-    let text =
-        serde_json::to_string_pretty(value).map_err(|error| CommandError::failed(error.to_string()))?;
-    println!("{text}");
-    Ok(())
+    let config = client::locate(&daemon.config)?;
+    Reader::open(&config.state).map_err(|error| CommandError::failed(error.to_string()))
 }
 
 fn table(rows: &[IncidentRow]) -> String {

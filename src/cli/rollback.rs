@@ -2,7 +2,7 @@
 
 use clap::Subcommand;
 
-use super::{CommandError, DaemonArguments, Exit, client};
+use super::{CommandError, DaemonArguments, Exit, client, print};
 use crate::daemon::control::Request;
 use crate::engine::model::RollbackId;
 
@@ -32,8 +32,8 @@ enum Action {
 
 pub(super) fn run(arguments: &RollbackArguments) -> Result<Exit, CommandError> {
     let Action::Settle { rollback, done, daemon, .. } = &arguments.action;
-    let loaded = client::locate(&daemon.config)?;
-    client::ask(&loaded.config.control, &Request::Settle { rollback: *rollback, done: *done })?;
-    println!("{rollback} is settled as {}", if *done { "done" } else { "not done" });
+    let config = client::locate(&daemon.config)?;
+    client::ask(&config.control, &Request::Settle { rollback: *rollback, done: *done })?;
+    print(&format!("{rollback} is settled as {}\n", if *done { "done" } else { "not done" }))?;
     Ok(Exit::Done)
 }

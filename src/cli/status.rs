@@ -3,11 +3,11 @@
 use comfy_table::presets::NOTHING;
 use comfy_table::{ContentArrangement, Table};
 
-use super::{CommandError, DaemonArguments, Exit, Output, client};
+use super::{CommandError, DaemonArguments, Exit, Output, client, print, print_json};
 use crate::daemon::control::{Answer, Request};
 use crate::daemon::core::DaemonStatus;
 use crate::daemon::latency::Quantiles;
-use crate::engine::decision::{Mode, Phase, State, TriggerState};
+use crate::engine::decision::{Mode, Phase, State, TriggerState, counted};
 use crate::engine::evaluation::{SourceLook, TriggerLook, Verdict};
 use crate::engine::time::Timestamp;
 
@@ -22,17 +22,13 @@ pub(super) struct StatusArguments {
 }
 
 pub(super) fn run(arguments: &StatusArguments) -> Result<Exit, CommandError> {
-    let loaded = client::locate(&arguments.daemon.config)?;
-    let Answer::Status(status) = client::ask(&loaded.config.control, &Request::Status {})? else {
+    let config = client::locate(&arguments.daemon.config)?;
+    let Answer::Status(status) = client::ask(&config.control, &Request::Status {})? else {
         return Err(CommandError::failed("the daemon answered something else than its status"));
     };
     match arguments.output {
-        Output::Json => {
-            let text = serde_json::to_string_pretty(&status)
-                .map_err(|error| CommandError::failed(error.to_string()))?;
-            println!("{text}");
-        }
-        Output::Table => print!("{}", render(&status)),
+        Output::Json => print_json(&status)?,
+        Output::Table => print(&render(&status))?,
     }
     Ok(Exit::Done)
 }
@@ -88,7 +84,7 @@ fn targets(status: &DaemonStatus) -> Vec<Vec<String>> {
         let version = known.and_then(|known| known.version.as_deref()).unwrap_or("unknown");
         let doing = match known.and_then(|known| known.in_flight) {
             Some(rollback) => format!("rollback {rollback} in flight"),
-            None => format!("{} rollbacks so far", known.map_or(0, |known| known.begun.len())),
+            None => format!("{} so far", counted(known.map_or(0, |known| known.begun.len()), "rollback")),
         };
         vec![name.clone(), mode.to_owned(), format!("version {version}"), doing]
     };

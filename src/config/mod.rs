@@ -47,8 +47,9 @@ pub struct Refused {
     pub problems: Vec<Diagnostic>,
     /// The files as far as they could be read, for excerpts.
     pub files: Vec<SourceFile>,
-    /// Where the journal lies, if that much could be read: the last good set is in it.
-    pub state: Option<PathBuf>,
+    /// The settings, if that much could be read: they tell where the last good set and the daemon that runs it are.
+    /// Only their paths are to be relied on; what has a problem may be missing.
+    pub config: Option<Box<Config>>,
 }
 
 impl Loaded {
@@ -77,7 +78,7 @@ impl Refused {
 pub fn load(path: &Path) -> Result<Loaded, Refused> {
     match rule_files::read(path) {
         Ok(text) => load_rules(path, text),
-        Err(problem) => Err(Refused { problems: vec![*problem], files: Vec::new(), state: None }),
+        Err(problem) => Err(Refused { problems: vec![*problem], files: Vec::new(), config: None }),
     }
 }
 
@@ -115,7 +116,7 @@ pub fn load_texts(files: Vec<(PathBuf, String)>) -> Result<Loaded, Refused> {
     let Some((path, text)) = files.first() else {
         let place = Place::of_file("rearguard.yaml");
         let problem = Diagnostic::error("unreadable-file", place, "the set holds no files");
-        return Err(Refused { problems: vec![problem], files: Vec::new(), state: None });
+        return Err(Refused { problems: vec![problem], files: Vec::new(), config: None });
     };
     let (root, out) = read_root(path, text);
     finish(root, files, false, out)
@@ -145,7 +146,7 @@ fn finish(
     mut out: Findings,
 ) -> Result<Loaded, Refused> {
     let sources: Vec<SourceFile> = files.iter().map(|(path, text)| source_file(path, text)).collect();
-    let refused = |problems, state| Refused { problems, files: sources.clone(), state };
+    let refused = |problems, config| Refused { problems, files: sources.clone(), config };
     let (Some(written), Some((root_file, files_of_rules))) = (root, sources.split_first()) else {
         // Without root's names every name in a rule file would look unknown.
         return Err(refused(out.into_problems(), None));
@@ -153,7 +154,7 @@ fn finish(
     let (config, declared) = resolve::resolve(written, &absolute(&files[0].0), &mut out);
     let rule_files = RuleFiles { files: files_of_rules, some_unread };
     let (setup, warnings) = link::link(&declared, root_file, rule_files, out)
-        .map_err(|problems| refused(problems, Some(config.state.clone())))?;
+        .map_err(|problems| refused(problems, Some(Box::new(config.clone()))))?;
     Ok(Loaded { config, setup, files, warnings })
 }
 

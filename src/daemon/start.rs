@@ -89,7 +89,7 @@ pub fn receivers(loaded: &Loaded) -> Result<std::collections::BTreeMap<ReceiverN
 fn state_directory(on_disk: &Result<Loaded, Refused>) -> PathBuf {
     let known = match on_disk {
         Ok(loaded) => Some(loaded.config.state.clone()),
-        Err(refused) => refused.state.clone(),
+        Err(refused) => refused.config.as_ref().map(|config| config.state.clone()),
     };
     known.unwrap_or_else(|| {
         std::env::var_os("STATE_DIRECTORY").map_or_else(|| STATE_OF_LAST_RESORT.into(), PathBuf::from)
@@ -224,7 +224,7 @@ fn begin(
             .create(now.clone(), recovered.journal.clone())
             .map_err(|error| DaemonError::State(error.to_string()))?;
     }
-    core.handle(&Input::WallClock { offset: core.clock.wall_offset() })?;
+    core.follow_wall_clock()?;
     let fingerprint = loaded.setup.fingerprint.clone();
     let good = degraded.is_none();
     core.handle(&Input::SetupLoaded { fingerprint, degraded })?;

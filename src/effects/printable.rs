@@ -23,17 +23,17 @@ pub fn line(text: &str) -> String {
     out
 }
 
-/// Returns `text` as one line of at most `chars_max` characters; what was cut is replaced by `…`.
+/// Returns `text` as one line of at most `chars_max` characters; what was cut is replaced by `...`.
 pub fn short_line(text: &str, chars_max: usize) -> String {
     shorten(&line(text), chars_max)
 }
 
-/// Returns the first `chars_max` characters of `text`; where something was cut, the last of them is `…`.
+/// Returns the first `chars_max` characters of `text`; where something was cut, the last of them are `...`.
 pub fn shorten(text: &str, chars_max: usize) -> String {
     if text.chars().count() <= chars_max {
         return text.to_owned();
     }
-    text.chars().take(chars_max.saturating_sub(1)).chain(['…']).collect()
+    text.chars().take(chars_max.saturating_sub(3)).chain("...".chars()).collect()
 }
 
 /// Returns the error with everything that caused it, on one line.
@@ -74,8 +74,8 @@ mod tests {
     #[test]
     fn shortening_counts_characters_and_shows_the_cut() {
         assert_eq!(shorten("ééé", 3), "ééé");
-        assert_eq!(shorten("éééé", 3), "éé…");
-        assert_eq!(short_line("a\nbcdef", 4), "a\\n…");
+        assert_eq!(shorten("éééééé", 5), "éé...");
+        assert_eq!(short_line("a\nbcdef", 6), "a\\n...");
     }
 
     proptest::proptest! {

@@ -83,7 +83,7 @@ impl Engine {
         Input::Judged(self.measurements.observe(observation, &watch(&self.setup, &self.state)))
     }
 
-    /// Looks for sources that have gone silent; what it means goes to [`Engine::decide`].
+    /// Looks for windows that have become full and sources that have gone silent; what it means goes to [`Engine::decide`].
     pub fn look(&self, now: Timestamp) -> Input {
         Input::Judged(self.measurements.look(&watch(&self.setup, &self.state), now))
     }
@@ -91,8 +91,8 @@ impl Engine {
     /// Decides what follows from `input`; changes nothing.
     pub fn decide(&self, now: Timestamp, input: &Input) -> Decision {
         let mut decision = decision::decide(&self.state, &self.setup, now, input);
-        let silent_at = self.measurements.silent_at(&self.setup.sources, now);
-        decision.wake_at = [decision.wake_at, silent_at].into_iter().flatten().min();
+        let measured = self.measurements.wake_at(&watch(&self.setup, &self.state), now);
+        decision.wake_at = [decision.wake_at, measured].into_iter().flatten().min();
         decision
     }
 

@@ -79,6 +79,18 @@ impl Span {
         Self(self.0.saturating_mul(times))
     }
 
+    /// Returns the span as people say it: whole seconds from ten seconds on, tenths from one second on.
+    pub const fn rounded(self) -> Self {
+        let step = if self.0.abs() >= 10_000 {
+            1000
+        } else if self.0.abs() >= 1000 {
+            100
+        } else {
+            1
+        };
+        Self((self.0 + step / 2).div_euclid(step) * step)
+    }
+
     /// Returns whether the span is zero or negative.
     pub const fn is_zero_or_negative(self) -> bool {
         self.0 <= 0

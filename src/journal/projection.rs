@@ -80,6 +80,7 @@ fn write_row(connection: &Connection, at: &Place, what: &Happening) -> Done {
             deliveries.iter().try_for_each(|(effect, receiver)| {
                 let kind = match message.kind {
                     MessageKind::Trigger => "trigger",
+                    MessageKind::Update => "update",
                     MessageKind::Resolve => "resolve",
                 };
                 run(

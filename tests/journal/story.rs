@@ -98,6 +98,7 @@ fn order(effect: u64) -> StepOrder {
 }
 
 /// Returns one incident from its trigger to its end, in batches with their intents.
+#[expect(clippy::too_many_lines, reason = "the story of one incident, told in order")]
 pub fn incident() -> Vec<(Vec<Happening>, Vec<Effect>)> {
     let evidence = Some(Evidence {
         value: f64::INFINITY,

@@ -132,7 +132,7 @@ mod tests {
         let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.expect("a loopback port");
         let url = format!("http://{}", listener.local_addr().expect("an address"));
         tokio::spawn(async move { axum::serve(listener, router(AppOptions { seed: 7 })).await });
-        let client = super::super::test_client();
+        let client = super::super::loopback_client().expect("a client");
         let wish = Deploy { version: Version::Two };
         client.post(format!("{url}/admin/deploy")).json(&wish).send().await.expect("an answer");
         url
@@ -149,7 +149,7 @@ mod tests {
             let app = app_with_version_2().await;
             let options = ActuatorOptions { app: app.clone(), act: Act::SwitchBack, instead };
             assert_eq!(act(&options, "1").await.is_ok(), claims_success, "{instead:?}");
-            let client = super::super::test_client();
+            let client = super::super::loopback_client().expect("a client");
             let health = client.get(format!("{app}/api/health")).send().await.expect("an answer");
             assert_eq!(health.json::<Health>().await.expect("a body").version, runs, "{instead:?}");
         }
@@ -164,7 +164,6 @@ mod tests {
 
     #[tokio::test]
     async fn an_app_that_is_gone_is_an_error_that_names_it() {
-        super::super::test_client();
         let app = "http://127.0.0.1:9".to_owned();
         let options = ActuatorOptions { app, act: Act::WarmCaches, instead: None };
         let error = act(&options, "").await.expect_err("nobody listens there");

@@ -258,7 +258,7 @@ mod tests {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("a loopback port");
         let url = format!("http://{}", listener.local_addr().expect("an address"));
         tokio::spawn(async move { axum::serve(listener, router(AppOptions { seed: 7 })).await });
-        (url, super::super::test_client())
+        (url, super::super::loopback_client().expect("a client"))
     }
 
     async fn body(response: Result<reqwest::Response, reqwest::Error>) -> (u16, String) {

@@ -3,26 +3,14 @@
 use std::path::Path;
 use std::time::Duration;
 
-use serde::Deserialize;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
 use tokio::net::UnixStream;
 use tokio::net::unix::OwnedReadHalf;
 
-use crate::engine::decision::Event;
+use crate::journal::Record;
 
 /// The time between two tries to reach a daemon that is still starting.
 const TRY_EVERY: Duration = Duration::from_millis(50);
-
-/// One event of the journal with its place and its time on the wall.
-#[derive(Clone, Debug, PartialEq, Deserialize)]
-pub struct Record {
-    /// Its place in the journal.
-    pub seq: u64,
-    /// When it was decided, in milliseconds of Unix time.
-    pub wall_unix_ms: i64,
-    /// What happened.
-    pub event: Event,
-}
 
 /// Why following ended.
 #[derive(Debug, thiserror::Error)]

@@ -152,7 +152,7 @@ impl Story<'_> {
         let mut sent: BTreeMap<(&str, &str), usize> = BTreeMap::new();
         for (message, deliveries) in self.messages() {
             let action = match message.kind {
-                MessageKind::Trigger => "trigger",
+                MessageKind::Trigger | MessageKind::Update => "trigger",
                 MessageKind::Resolve => "resolve",
             };
             for (delivery, receiver) in deliveries {

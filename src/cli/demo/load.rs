@@ -98,7 +98,7 @@ mod tests {
         let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.expect("a loopback port");
         let url = format!("http://{}", listener.local_addr().expect("an address"));
         let server = tokio::spawn(async move { axum::serve(listener, router(AppOptions { seed: 7 })).await });
-        let load = Load::start(super::super::test_client(), url);
+        let load = Load::start(super::super::loopback_client().expect("a client"), url);
         let enough = async {
             while load.seen().requests < 10 {
                 tokio::time::sleep(Duration::from_millis(10)).await;

@@ -25,11 +25,14 @@ mod smtp;
 mod stage;
 mod story;
 
+use std::fmt;
 use std::time::Duration;
 
 pub use actuator::{Act, ActuatorOptions, Instead, run_actuator};
 pub use app::{AppOptions, run_app};
 pub use stage::run;
+
+use crate::sources::http_client::install_crypto_provider;
 
 /// The time after which a request on the loopback has failed.
 const REQUEST_LIMIT: Duration = Duration::from_secs(5);
@@ -56,14 +59,18 @@ pub enum Sabotage {
     Verify,
 }
 
-/// Returns a client that goes straight to the loopback, whatever proxy this user has set up.
-fn loopback_client() -> Result<reqwest::Client, reqwest::Error> {
-    reqwest::Client::builder().no_proxy().timeout(REQUEST_LIMIT).build()
+impl fmt::Display for Sabotage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Actuator => "the command that switches back fails",
+            Self::Receiver => "PagerDuty answers 500 to everything",
+            Self::Verify => "the command that switches back claims success and does nothing",
+        })
+    }
 }
 
-/// Returns a client for tests, which have no `main` to choose the TLS provider.
-#[cfg(test)]
-fn test_client() -> reqwest::Client {
-    rustls::crypto::ring::default_provider().install_default().unwrap_or_default();
-    loopback_client().expect("a client")
+/// Returns a client that goes straight to the loopback, whatever proxy this user has set up.
+fn loopback_client() -> Result<reqwest::Client, reqwest::Error> {
+    install_crypto_provider();
+    reqwest::Client::builder().no_proxy().timeout(REQUEST_LIMIT).build()
 }

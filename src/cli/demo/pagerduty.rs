@@ -145,7 +145,7 @@ mod tests {
     async fn send(condition: Condition, body: String) -> (u16, Value, Page) {
         let (arrivals, mut received) = mpsc::unbounded_channel();
         let sink = PagerDuty::start(condition, arrivals).await.expect("a loopback port");
-        let client = super::super::test_client();
+        let client = super::super::loopback_client().expect("a client");
         let answer =
             client.post(format!("{}/v2/enqueue", sink.url)).body(body).send().await.expect("an answer");
         let status = answer.status().as_u16();

@@ -95,6 +95,7 @@ impl Files {
         fs::create_dir(&rules)?;
         fs::write(rules.join("demo.yaml"), RULES)?;
         fs::create_dir(self.directory.join("received"))?;
+        fs::create_dir(self.state())?;
         let mut options = fs::OpenOptions::new();
         let mut key = options.write(true).create_new(true).mode(0o600).open(self.routing_key())?;
         key.write_all(ROUTING_KEY.as_bytes())?;
@@ -119,6 +120,10 @@ impl Files {
         fs::remove_dir_all(&self.directory)
     }
 
+    fn state(&self) -> PathBuf {
+        self.directory.join("state")
+    }
+
     fn routing_key(&self) -> PathBuf {
         self.directory.join("pagerduty.key")
     }
@@ -135,7 +140,7 @@ impl Files {
         let actuator = format!("{executable}, demo-actuator, --app, {}", quoted(app));
         let metrics = quoted(&format!("{app}/metrics"));
         let freeze = quoted(&format!("{app}/admin/freeze"));
-        let state = quoted(&self.directory.join("state").display().to_string());
+        let state = quoted(&self.state().display().to_string());
         let control = quoted(&self.control.display().to_string());
         let key = quoted(&self.routing_key().display().to_string());
         let (pagerduty, smtp) = (quoted(scenario.pagerduty_url), quoted(scenario.smtp));

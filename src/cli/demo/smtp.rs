@@ -117,8 +117,12 @@ impl Session {
             }
             let text = String::from_utf8_lossy(&data).into_owned();
             let from = self.from.take().unwrap_or_default();
-            let mail =
-                Mail { from, to: std::mem::take(&mut self.to), subject: header(&text, "subject"), text };
+            let mail = Mail {
+                from,
+                to: std::mem::take(&mut self.to),
+                subject: decoded(&header(&text, "subject")),
+                text,
+            };
             return Heard { mail: Some(mail), ..Heard::reply("250 2.0.0 kept") };
         }
         // RFC 5321 section 4.5.2: a leading dot was doubled by the sender.
@@ -213,6 +217,59 @@ fn header(text: &str, name: &str) -> String {
     value.trim().to_owned()
 }
 
+/// Decodes the encoded words of a header (RFC 2047) that are UTF-8 in base64, which is how senders write what is not
+/// ASCII; everything else stays as it is.
+fn decoded(header: &str) -> String {
+    let mut out = String::new();
+    let mut rest = header;
+    let mut after_word = false;
+    while let Some((before, tail)) = rest.split_once("=?") {
+        let word = tail.split_once("?=").and_then(|(word, after)| Some((encoded_word(word)?, after)));
+        match word {
+            Some((text, after)) => {
+                // Blanks between two encoded words belong to neither of them (RFC 2047 section 6.2).
+                if !(after_word && before.trim().is_empty()) {
+                    out.push_str(before);
+                }
+                out.push_str(&text);
+                (rest, after_word) = (after, true);
+            }
+            None => {
+                out.push_str(before);
+                out.push_str("=?");
+                (rest, after_word) = (tail, false);
+            }
+        }
+    }
+    out + rest
+}
+
+/// Decodes `utf-8?b?BASE64`.
+fn encoded_word(word: &str) -> Option<String> {
+    let mut parts = word.splitn(3, '?');
+    let (charset, encoding, text) = (parts.next()?, parts.next()?, parts.next()?);
+    if !charset.eq_ignore_ascii_case("utf-8") || !encoding.eq_ignore_ascii_case("b") {
+        return None;
+    }
+    let (mut bits, mut width, mut bytes) = (0_u32, 0, Vec::new());
+    for c in text.trim_end_matches('=').bytes() {
+        let value = match c {
+            b'A'..=b'Z' => c - b'A',
+            b'a'..=b'z' => c - b'a' + 26,
+            b'0'..=b'9' => c - b'0' + 52,
+            b'+' => 62,
+            b'/' => 63,
+            _ => return None,
+        };
+        (bits, width) = (bits << 6 | u32::from(value), width + 6);
+        if width >= 8 {
+            width -= 8;
+            bytes.push((bits >> width & 0xff) as u8);
+        }
+    }
+    String::from_utf8(bytes).ok()
+}
+
 #[cfg(test)]
 mod tests {
     use lettre::{AsyncSmtpTransport, AsyncTransport, Message, Tokio1Executor};
@@ -295,6 +352,21 @@ mod tests {
         assert!(heard.reply.starts_with("552") && heard.mail.is_none(), "{heard:?}");
     }
 
+    #[test]
+    fn encoded_words_are_decoded_and_everything_else_is_kept() {
+        let cases = [
+            ("plain", "plain"),
+            ("time is =?utf-8?b?MjM54oCm?=", "time is 239…"),
+            ("=?UTF-8?B?w6Q=?= =?utf-8?b?w7Y=?= u", "äö u"),
+            ("=?utf-8?b?w6Q=?= and =?utf-8?b?w7Y=?=", "ä and ö"),
+            ("=?latin1?q?x?= =?utf-8?b?!?= =?utf-8?b?w6Q", "=?latin1?q?x?= =?utf-8?b?!?= =?utf-8?b?w6Q"),
+            ("a =? b", "a =? b"),
+        ];
+        for (header, text) in cases {
+            assert_eq!(decoded(header), text);
+        }
+    }
+
     #[tokio::test]
     async fn a_real_mail_client_gets_its_mail_through() {
         let (arrivals, mut received) = mpsc::unbounded_channel();
@@ -302,9 +374,7 @@ mod tests {
         let mail = Message::builder()
             .from("Rearguard <rearguard@demo.example>".parse().expect("an address"))
             .to("ana@demo.example".parse().expect("an address"))
-            .subject(
-                "trading-app: 18.2% of requests fail, allowed are 5%; version 2 was rolled back to version 1",
-            )
+            .subject("trading-app: 18.2 % of requests fail, allowed are 5 %… version 2 was rolled back to 1…")
             .body(".a line that starts with a dot\nand one that does not\n".to_owned())
             .expect("a mail");
         let transport =
@@ -316,7 +386,7 @@ mod tests {
             panic!("the stand-in reports what it received");
         };
         assert_eq!(mail.to, ["ana@demo.example"]);
-        assert!(mail.subject.ends_with("rolled back to version 1"), "{}", mail.subject);
+        assert!(mail.subject.contains("5 %… version") && mail.subject.ends_with("to 1…"), "{}", mail.subject);
         assert!(mail.text.contains("\r\n.a line that starts with a dot\r\n"), "{}", mail.text);
     }
 }

@@ -22,8 +22,10 @@ use super::processes::{AppProcess, start_app, start_daemon, stop};
 use super::scenario::{Files, Scenario};
 use super::screen::Screen;
 use super::smtp::MailServer;
-use super::story::{Deed, Item, Teller, closing, summary};
+use super::story::{Deed, Item, Sequence, Teller, closing, summary};
 use super::{DemoOptions, Sabotage, loopback_client};
+use crate::engine::decision::Happening;
+use crate::engine::model::IncidentId;
 
 /// How long the daemon may take until it answers.
 const START_LIMIT: Duration = Duration::from_secs(20);
@@ -39,6 +41,9 @@ const LINGER: Duration = Duration::from_secs(1);
 
 /// The time between two looks at the clock.
 const FRAME: Duration = Duration::from_millis(100);
+
+/// How long everything is held back so that it can be told in the order in which it happened.
+const HELD_BACK_MS: i64 = 250;
 
 /// How many lines of the daemon's log are shown when it ends too early.
 const LOG_LINES_MAX: usize = 20;
@@ -102,7 +107,7 @@ pub async fn run(options: DemoOptions) -> ExitCode {
         Ok(Outcome::Good) => ExitCode::SUCCESS,
         Ok(Outcome::Interrupted) => ExitCode::from(INTERRUPTED),
         Ok(Outcome::Bad) => {
-            println!("\n  The daemon's log and what arrived are in {}", files.directory.display());
+            eprintln!("\n  The daemon's log and what arrived are in {}", files.directory.display());
             return ExitCode::FAILURE;
         }
         Err(error) => {
@@ -140,6 +145,7 @@ struct Stage<'a> {
     signals: Signals,
     load: Load,
     seen_at_deployment: Option<Seen>,
+    sequence: Sequence,
     items: Vec<Item>,
     teller: Teller,
     screen: Screen,
@@ -183,6 +189,7 @@ impl<'a> Stage<'a> {
             signals,
             load,
             seen_at_deployment: None,
+            sequence: Sequence::default(),
             items: Vec::new(),
             teller,
             screen,
@@ -192,9 +199,10 @@ impl<'a> Stage<'a> {
     /// Tells the story and returns whether it came out as it should.
     async fn play(&mut self) -> Result<Outcome, DemoError> {
         self.introduce();
-        self.take(deed(Deed::Started));
+        self.sequence.put(deed(Deed::Started));
         let mut follower = self.connect().await?;
         let told = self.tell(&mut follower, STORY_LIMIT).await;
+        self.tell_until(i64::MAX);
         self.screen.clear();
         if told? == Ended::Interrupted {
             self.screen.text("\n  interrupted");
@@ -224,7 +232,7 @@ impl<'a> Stage<'a> {
     async fn tell(&mut self, follower: &mut Follower, limit: Duration) -> Result<Ended, DemoError> {
         let limit = Instant::now() + limit;
         let mut deployment = Some(Instant::now() + GOOD_FOR);
-        self.take(deed(Deed::Planned {
+        self.sequence.put(deed(Deed::Planned {
             version: Version::Two,
             at_wall_unix_ms: wall_unix_ms() + i64::try_from(GOOD_FOR.as_millis()).unwrap_or(0),
         }));
@@ -251,23 +259,31 @@ impl<'a> Stage<'a> {
     async fn step(&mut self, follower: &mut Follower) -> Result<Ended, DemoError> {
         tokio::select! {
             record = follower.next() => match record? {
-                Some(record) => self.take(Item::Event(record)),
+                Some(record) => self.sequence.put(Item::Event(record)),
                 None => {
                     let status = self.daemon.wait().await;
                     return Err(self.daemon_ended(status));
                 }
             },
-            Some(arrival) = self.arrivals.recv() => self.take(Item::Arrival(arrival)),
+            Some(arrival) = self.arrivals.recv() => self.sequence.put(Item::Arrival(arrival)),
             Some(_) = self.signals.next() => return Ok(Ended::Interrupted),
             status = self.daemon.wait() => return Err(self.daemon_ended(status)),
             () = tokio::time::sleep(FRAME) => {}
         }
-        self.screen.show(&self.teller, wall_unix_ms());
+        let now = wall_unix_ms();
+        self.tell_until(now - HELD_BACK_MS);
+        self.screen.show(&self.teller, now);
         Ok(Ended::Told)
     }
 
-    /// Adds to the story and tells it.
-    fn take(&mut self, item: Item) {
+    /// Tells everything that happened no later than `wall_unix_ms` and has not been told.
+    fn tell_until(&mut self, wall_unix_ms: i64) {
+        while let Some(item) = self.sequence.next(wall_unix_ms) {
+            self.tell_item(item);
+        }
+    }
+
+    fn tell_item(&mut self, item: Item) {
         if let Item::Arrival(arrival) = &item {
             self.file(arrival);
         }
@@ -294,7 +310,7 @@ impl<'a> Stage<'a> {
         let answer = request.send().await.and_then(reqwest::Response::error_for_status);
         answer.map_err(http("deploy version 2"))?;
         self.seen_at_deployment = Some(self.load.seen());
-        self.take(deed(Deed::Deployed(Version::Two)));
+        self.sequence.put(deed(Deed::Deployed(Version::Two)));
         Ok(())
     }
 
@@ -308,23 +324,16 @@ impl<'a> Stage<'a> {
         let bold = Style::new().bold();
         let title = self.screen.paint.apply(bold, "Rearguard demo");
         self.screen.text(&format!("\n  {title}  a bad deployment, a rollback, a page: in about a minute\n"));
-        let state = |broken| if self.options.sabotage == Some(broken) { ", sabotaged" } else { "" };
         let daemon = self.daemon.id().map(|pid| format!(" (pid {pid})")).unwrap_or_default();
-        let cast = [
+        let mut cast = vec![
             ("trading app", format!("{}, version 1 is good, version 2 is not", self.app.url)),
-            ("rearguard", format!("the daemon{daemon} scrapes it every second and may roll it back")),
+            ("rearguard", format!("daemon{daemon}, scrapes it every second and may roll it back")),
             ("rule", "error_rate > 5% for 10s: roll back and page whoever is on call".to_owned()),
-            (
-                "rollback",
-                format!(
-                    "freeze, switch back, warm caches, then prove it{}{}",
-                    state(Sabotage::Actuator),
-                    state(Sabotage::Verify)
-                ),
-            ),
-            ("pagerduty", format!("stand-in at {}{}", self.pagerduty.url, state(Sabotage::Receiver))),
+            ("rollback", "freeze deployments, switch back, warm caches, then prove it".to_owned()),
+            ("pagerduty", format!("stand-in at {}", self.pagerduty.url)),
             ("mail", format!("stand-in at {}", self.mail.address)),
         ];
+        cast.extend(self.options.sabotage.map(|sabotage| ("sabotage", sabotage.to_string())));
         let dim = Style::new().dimmed();
         for (name, text) in cast {
             let name = self.screen.paint.apply(dim, &format!("{name:12}"));
@@ -344,7 +353,9 @@ impl<'a> Stage<'a> {
     async fn keep(&mut self, follower: &mut Follower) -> Result<(), DemoError> {
         let (program, config) = (self.executable.display(), self.files.config.display());
         self.screen.text("\n  Everything is left running until Ctrl-C. From another terminal:\n");
-        for command in ["status", "incident list", "incident show I1"] {
+        let incident = self.items.iter().find_map(incident_opened);
+        let show = incident.map(|incident| format!("incident show {incident}"));
+        for command in ["status", "incident list"].into_iter().chain(show.as_deref()) {
             self.screen.text(&format!("    {program} {command} --config {config}"));
         }
         self.screen.text(&format!("    curl {}/metrics", self.app.url));
@@ -370,6 +381,16 @@ impl<'a> Stage<'a> {
     async fn clear(mut self) -> Result<(), DemoError> {
         stop(&mut self.daemon).await.map_err(io("stop the daemon"))?;
         stop(&mut self.app.child).await.map_err(io("stop the trading app"))
+    }
+}
+
+fn incident_opened(item: &Item) -> Option<IncidentId> {
+    match item {
+        Item::Event(record) => match record.event.what {
+            Happening::IncidentOpened { incident, .. } => Some(incident),
+            _ => None,
+        },
+        _ => None,
     }
 }
 

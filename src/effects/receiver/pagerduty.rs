@@ -91,7 +91,7 @@ impl PagerDuty {
             "event_action": action(message.kind),
             "dedup_key": dedup_key(&message.dedup_key),
         });
-        if message.kind == MessageKind::Trigger {
+        if message.kind != MessageKind::Resolve {
             event["payload"] = payload(delivery, journal, anchor);
             event["client"] = json!("Rearguard");
             if let Some(url) = &self.external_url {
@@ -155,7 +155,7 @@ struct Accepted {
 
 fn action(kind: MessageKind) -> &'static str {
     match kind {
-        MessageKind::Trigger => "trigger",
+        MessageKind::Trigger | MessageKind::Update => "trigger",
         MessageKind::Resolve => "resolve",
     }
 }

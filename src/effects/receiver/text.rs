@@ -123,13 +123,14 @@ pub fn utc(unix_ms: i64) -> String {
 fn status(message: &Message) -> String {
     match message.kind {
         MessageKind::Trigger => message.severity.to_string().to_uppercase(),
+        MessageKind::Update => "UPDATE".to_owned(),
         MessageKind::Resolve => "RESOLVED".to_owned(),
     }
 }
 
 fn what_broke_title(kind: MessageKind) -> &'static str {
     match kind {
-        MessageKind::Trigger => "WHAT BROKE",
+        MessageKind::Trigger | MessageKind::Update => "WHAT BROKE",
         MessageKind::Resolve => "WHAT WAS BROKEN",
     }
 }
@@ -153,7 +154,7 @@ fn what_broke(message: &Message) -> Vec<String> {
     let lasted =
         Span::from_millis(message.decided_unix_ms.saturating_sub(facts.since_unix_ms).max(0) / 1000 * 1000);
     let until = match message.kind {
-        MessageKind::Trigger => "before this message",
+        MessageKind::Trigger | MessageKind::Update => "before this message",
         MessageKind::Resolve => "until it was resolved",
     };
     lines.push(format!("Since {}, {lasted} {until}.", utc(facts.since_unix_ms)));

@@ -32,11 +32,18 @@ impl fmt::Display for Measured<'_> {
     }
 }
 
+/// Returns a count with its noun: `1 step`, `2 steps`.
+pub fn counted(count: usize, what: &str) -> String {
+    if count == 1 { format!("1 {what}") } else { format!("{count} {what}s") }
+}
+
 impl fmt::Display for Happening {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::JournalCreated { journal } => write!(f, "journal {} begins", journal.as_str()),
-            Self::Restarted(restart) => write!(f, "daemon starts, {} after the last record", restart.gap),
+            Self::Restarted(restart) => {
+                write!(f, "daemon starts, {} after the last record", restart.gap.rounded())
+            }
             Self::Stopping => f.write_str("daemon goes down in order"),
             Self::SetupLoaded { fingerprint, degraded: None } => {
                 write!(f, "files in force: {}", fingerprint.get(..12).unwrap_or(fingerprint))
@@ -55,16 +62,17 @@ impl fmt::Display for Happening {
                 previous.as_ref().map_or(Ok(()), |previous| write!(f, " (before: {})", OneLine(previous)))
             }
             Self::TriggerPending { key, window, evidence } => {
-                write!(f, "{} is pending for {window}{}", key.trigger, Measured(evidence.as_ref()))
+                let measured = Measured(evidence.as_ref());
+                write!(f, "{}/{} is pending, fires after {window}{measured}", key.target, key.trigger)
             }
             Self::TriggerFiring { key, evidence, .. } => {
-                write!(f, "{} FIRES{}", key.trigger, Measured(evidence.as_ref()))
+                write!(f, "{}/{} FIRES{}", key.target, key.trigger, Measured(evidence.as_ref()))
             }
             Self::TriggerCleared { key, removed: true, .. } => {
-                write!(f, "{} is gone: its rule was removed", key.trigger)
+                write!(f, "{}/{} is gone: its rule was removed", key.target, key.trigger)
             }
             Self::TriggerCleared { key, evidence, .. } => {
-                write!(f, "{} is quiet again{}", key.trigger, Measured(evidence.as_ref()))
+                write!(f, "{}/{} is quiet again{}", key.target, key.trigger, Measured(evidence.as_ref()))
             }
             Self::IncidentOpened { incident, target, severity, reason, .. } => {
                 write!(f, "incident {incident} opens, {severity}, {target}: {}", OneLine(reason))
@@ -73,7 +81,8 @@ impl fmt::Display for Happening {
                 write!(f, "incident {incident} is resolved: {}", OneLine(reason))
             }
             Self::RollbackDecided { rollback, incident, target, plan, steps, .. } => {
-                write!(f, "rollback {rollback} of {target} by `{plan}` for {incident}: {} steps", steps.len())
+                let steps = counted(steps.len(), "step");
+                write!(f, "rollback {rollback} of {target} by `{plan}` for {incident}: {steps}")
             }
             Self::RollbackNotBegun { incident, target, plan, refusal } => {
                 write!(f, "no rollback of {target} by `{plan}` for {incident}: {refusal}")
@@ -81,6 +90,7 @@ impl fmt::Display for Happening {
             Self::PageDecided { message, deliveries, .. } => {
                 let word = match message.kind {
                     MessageKind::Trigger => "page",
+                    MessageKind::Update => "update",
                     MessageKind::Resolve => "all-clear",
                 };
                 let to: Vec<_> = deliveries.iter().map(|(_, receiver)| receiver.as_str()).collect();
@@ -119,7 +129,7 @@ fn describe_step(what: &Happening, f: &mut fmt::Formatter<'_>) -> fmt::Result {
             StepHandle::Request => write!(f, "{rollback} {effect} starts as a request"),
         },
         Happening::StepEnded { rollback, effect, ending } => {
-            write!(f, "{rollback} {effect} {} after {}", ending.result, ending.took)
+            write!(f, "{rollback} {effect} {} after {}", ending.result, ending.took.rounded())
         }
         Happening::StepInDoubt { rollback, effect, why } => {
             write!(f, "{rollback} {effect} is IN DOUBT: {}", OneLine(why))

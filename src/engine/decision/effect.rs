@@ -147,12 +147,14 @@ pub struct Message {
     pub unjournaled: bool,
 }
 
-/// Whether a message opens or closes an incident at the receiver.
+/// What a message does to an incident at the receiver.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum MessageKind {
-    /// Opens the incident of the key, or updates it.
+    /// Opens the incident of the key.
     Trigger,
+    /// Tells good news about the open incident of the key; wakes nobody.
+    Update,
     /// Closes it.
     Resolve,
 }

@@ -1,7 +1,7 @@
 //! Triggers' states and incidents: what opens one, what joins it, what ends it.
 
 use super::draft::Draft;
-use super::effect::DeliveryReport;
+use super::effect::{DeliveryReport, MessageKind};
 use super::event::{Cause, Happening, Refusal};
 use super::placeholders::fill_text;
 use super::rollback::Phase;
@@ -131,7 +131,7 @@ impl Draft<'_> {
         } else {
             details.push("No rollback is configured for this trigger.".to_owned());
         }
-        self.page_incident(incident, summary, details);
+        self.page_incident(incident, MessageKind::Trigger, summary, details);
         if let Some((plan, why)) = refused {
             self.page_refusal(incident, plan.as_str(), &why);
         }
@@ -159,8 +159,11 @@ impl Draft<'_> {
             return;
         }
         let notify = self.setup.receivers_of(trigger.then.page.as_ref());
-        let reason =
-            format!("{} has been neither good nor bad for {}: {why}", trigger.name, self.now.since(since));
+        let reason = format!(
+            "{} has been neither good nor bad for {}: {why}",
+            trigger.name,
+            self.now.since(since).rounded()
+        );
         let what = Opening { cause, target: trigger.target.clone(), severity: trigger.severity, reason };
         self.open_and_page(
             what,
@@ -187,7 +190,8 @@ impl Draft<'_> {
             notify = self.setup.receivers.iter().cloned().collect();
         }
         let why = silence.failure.as_ref().map_or("it never answered".to_owned(), ToString::to_string);
-        let reason = format!("source {source} has been silent for {}: {why}", self.now.since(silence.since));
+        let reason =
+            format!("source {source} has been silent for {}: {why}", self.now.since(silence.since).rounded());
         let names: Vec<_> = hit.iter().map(|trigger| trigger.name.as_str()).collect();
         let blind = format!("Not judged meanwhile: {}. Silence alone never rolls back.", names.join(", "));
         let what = Opening { cause: Cause::Silent(source.clone()), target, severity, reason };
@@ -229,7 +233,7 @@ impl Draft<'_> {
             runbook: None,
             notify,
         });
-        self.page_incident(incident, summary, vec![advice.to_owned()]);
+        self.page_incident(incident, MessageKind::Trigger, summary, vec![advice.to_owned()]);
     }
 
     pub(super) fn receiver_died(&mut self, receiver: &ReceiverName, why: &str) {
@@ -355,7 +359,7 @@ impl Draft<'_> {
             },
             // A person wants to hear how long, not until which instant of engine time.
             Refusal::Cooldown { until } => {
-                format!("the target cools down for another {}", until.since(self.now))
+                format!("the target cools down for another {}", until.since(self.now).rounded())
             }
             other => other.to_string(),
         }

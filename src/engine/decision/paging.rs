@@ -70,11 +70,17 @@ impl Draft<'_> {
     }
 
     /// Tells the incident's own receivers.
-    pub(super) fn page_incident(&mut self, id: IncidentId, summary: String, details: Vec<String>) {
+    pub(super) fn page_incident(
+        &mut self,
+        id: IncidentId,
+        kind: MessageKind,
+        summary: String,
+        details: Vec<String>,
+    ) {
         let Some(facts) = self.facts(id) else { return };
         let key = id.global(&facts.journal);
         let severity = facts.severity;
-        self.page(id, MessageKind::Trigger, key, severity, summary, details);
+        self.page(id, kind, key, severity, summary, details);
     }
 
     /// Tells what became of a rollback: under the incident's own key if it worked, else under a key of its own,
@@ -82,10 +88,10 @@ impl Draft<'_> {
     pub(super) fn page_rollback(&mut self, id: RollbackId) {
         let Some(rollback) = self.state().rollbacks.get(&id).cloned() else { return };
         let Some(facts) = self.facts(rollback.incident) else { return };
-        let took = self.now.since(rollback.begun_at);
+        let took = self.now.since(rollback.begun_at).rounded();
         let (summary, fine) = match &rollback.phase {
-            Phase::Ended { outcome: Outcome::Succeeded, .. } => {
-                (format!("{}: rolled back by `{}` in {took}, verified", rollback.target, rollback.plan), true)
+            Phase::Ended { outcome: Outcome::Succeeded, reason, .. } => {
+                (format!("{}: rolled back by `{}` in {took}: {reason}", rollback.target, rollback.plan), true)
             }
             Phase::Ended { outcome, reason, .. } => {
                 (format!("{}: rollback `{}` {outcome}: {reason}", rollback.target, rollback.plan), false)
@@ -97,6 +103,7 @@ impl Draft<'_> {
         };
         let mut details = vec![format!("Began because: {}", facts.reason)];
         details.extend(rollback.step_lines().into_iter().map(|line| format!("Step {line}")));
+        details.extend(rollback.last_words());
         if let Phase::InDoubt { .. } = rollback.phase {
             let settle = format!("rearguard rollback settle {id} --done | --not-done");
             details.push(format!(
@@ -110,7 +117,7 @@ impl Draft<'_> {
             ));
         }
         if fine {
-            self.page_incident(rollback.incident, summary, details);
+            self.page_incident(rollback.incident, MessageKind::Update, summary, details);
         } else {
             let key = format!("{}-rollback", rollback.incident.global(&facts.journal));
             self.page(rollback.incident, MessageKind::Trigger, key, Severity::Critical, summary, details);
@@ -134,7 +141,7 @@ impl Draft<'_> {
         let Some(facts) = self.facts(id) else { return };
         let Some(incident) = self.state().incidents.get(&id) else { return };
         let summary = format!("{}: {}: {reason}", facts.target, facts.cause);
-        let lasted = self.now.since(incident.since);
+        let lasted = self.now.since(incident.since).rounded();
         let details = vec![format!("It lasted {lasted}. It had been opened because: {}", facts.reason)];
         for (key, receivers) in incident.open_keys.clone() {
             let message = self.message(
@@ -249,7 +256,7 @@ impl Draft<'_> {
             .cloned();
         // A resolve matters only where the incident was opened.
         if let Some(next) = next
-            && page.message.kind == MessageKind::Trigger
+            && page.message.kind != MessageKind::Resolve
         {
             let mut message = page.message.clone();
             message.details.push(format!("Sent here because receiver {failed} did not take it."));

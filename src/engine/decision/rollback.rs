@@ -1,15 +1,17 @@
-//! One run of a rollback plan: its phases, their transitions, and what comes next.
+//! What comes next in a run of a rollback plan: a step, the proof, the end. Its phases are in `phase`.
 
-use serde::{Deserialize, Serialize};
+mod phase;
+
+pub use phase::{Phase, Rollback, StepRecord};
 
 use super::draft::Draft;
-use super::effect::{Effect, StepEnding, StepHandle, StepOrder, StepResult};
-use super::event::{CheckSeen, Event, Happening, Outcome};
+use super::effect::{Effect, StepHandle, StepOrder, StepResult};
+use super::event::{CheckSeen, Happening, Outcome};
 use super::placeholders;
 use super::setup::{OnError, Plan};
 use crate::engine::evaluation::{CheckVerdict, Verdict};
-use crate::engine::model::{EffectId, IncidentId, PlanName, RollbackId, TargetName};
-use crate::engine::time::{Span, Timestamp};
+use crate::engine::model::{EffectId, RollbackId};
+use crate::engine::time::Span;
 
 /// How much longer than its budget a step may be silent before it is taken as lost.
 ///
@@ -18,264 +20,6 @@ const OVERDUE_GRACE: Span = Span::from_secs(10);
 
 /// How often a rollback in doubt is paged again.
 const REMIND_EVERY: Span = Span::from_secs(15 * 60);
-
-/// One run of a plan.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Rollback {
-    /// For which incident.
-    pub incident: IncidentId,
-    /// What is rolled back.
-    pub target: TargetName,
-    /// How.
-    pub plan: PlanName,
-    /// When it was decided.
-    pub begun_at: Timestamp,
-    /// When it must be over.
-    pub deadline: Timestamp,
-    /// Every step's name, in order.
-    pub step_names: Vec<String>,
-    /// The steps that are over.
-    pub steps: Vec<StepRecord>,
-    /// Where it is.
-    pub phase: Phase,
-}
-
-/// A step that is over.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct StepRecord {
-    /// Its place in the plan.
-    pub index: usize,
-    /// How it ended.
-    pub ending: StepEnding,
-}
-
-/// Where a run is.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Phase {
-    /// Between two steps.
-    Ready {
-        /// The step that is next; the number of steps when all are over.
-        next: usize,
-    },
-    /// A step is intended; nothing has run.
-    Intended {
-        /// Its place in the plan.
-        index: usize,
-        /// What exactly.
-        order: Box<StepOrder>,
-        /// When it is taken as lost.
-        overdue_at: Timestamp,
-    },
-    /// A step runs.
-    Started {
-        /// Its place in the plan.
-        index: usize,
-        /// The effect.
-        effect: EffectId,
-        /// What it can be recognised by.
-        handle: StepHandle,
-        /// When it is taken as lost.
-        overdue_at: Timestamp,
-    },
-    /// A started step has no known end. Holds the target's lock until it is settled (E4).
-    InDoubt {
-        /// Its place in the plan.
-        index: usize,
-        /// The effect.
-        effect: EffectId,
-        /// Why its end is not known.
-        why: String,
-        /// When people are told again.
-        remind_at: Timestamp,
-    },
-    /// The steps are over; the proof is awaited.
-    Verifying {
-        /// No sample older than this is looked at.
-        not_before: Timestamp,
-        /// When it has failed if it has not passed.
-        until: Timestamp,
-        /// What has been seen, by the plan's order.
-        seen: Vec<CheckSeen>,
-    },
-    /// Over.
-    Ended {
-        /// How.
-        outcome: Outcome,
-        /// Why it counts as that.
-        reason: String,
-        /// When.
-        at: Timestamp,
-    },
-}
-
-impl Phase {
-    /// Returns the phase after `event`.
-    ///
-    /// # Errors
-    /// Says what does not fit; illegal pairs never change anything.
-    pub fn after(&self, event: &Event) -> Result<Self, String> {
-        use Happening as H;
-        let next = match (self, &event.what) {
-            (Self::Ready { next }, H::StepIntended { order, index, overdue_at }) if next == index => {
-                Self::Intended { index: *index, order: order.clone(), overdue_at: *overdue_at }
-            }
-            // The same intent again after a restart: it never ran.
-            (Self::Intended { order: old, .. }, H::StepIntended { order, index, overdue_at })
-                if old.effect == order.effect =>
-            {
-                Self::Intended { index: *index, order: order.clone(), overdue_at: *overdue_at }
-            }
-            (Self::Intended { index, order, overdue_at }, H::StepStarted { effect, handle, .. })
-                if order.effect == *effect =>
-            {
-                Self::Started {
-                    index: *index,
-                    effect: *effect,
-                    handle: handle.clone(),
-                    overdue_at: *overdue_at,
-                }
-            }
-            // A step that could not even be prepared ends without a start.
-            (Self::Intended { index, order, .. }, H::StepEnded { effect, .. }) if order.effect == *effect => {
-                Self::Ready { next: index + 1 }
-            }
-            (Self::Started { index, effect: own, .. }, H::StepEnded { effect, .. }) if own == effect => {
-                Self::Ready { next: index + 1 }
-            }
-            (Self::Started { index, effect: own, .. }, H::StepInDoubt { effect, why, .. })
-                if own == effect =>
-            {
-                Self::InDoubt {
-                    index: *index,
-                    effect: *effect,
-                    why: why.clone(),
-                    remind_at: event.at + REMIND_EVERY,
-                }
-            }
-            // Told again.
-            (Self::InDoubt { index, effect: own, .. }, H::StepInDoubt { effect, why, .. })
-                if own == effect =>
-            {
-                Self::InDoubt {
-                    index: *index,
-                    effect: *effect,
-                    why: why.clone(),
-                    remind_at: event.at + REMIND_EVERY,
-                }
-            }
-            // The outcome came late, after all.
-            (Self::InDoubt { index, effect: own, .. }, H::StepEnded { effect, .. }) if own == effect => {
-                Self::Ready { next: index + 1 }
-            }
-            (Self::InDoubt { index, effect: own, .. }, H::StepSettled { effect, done, .. })
-                if own == effect =>
-            {
-                Self::Ready { next: if *done { index + 1 } else { *index } }
-            }
-            (Self::Ready { .. }, H::VerificationStarted { not_before, until, .. }) => {
-                Self::Verifying { not_before: *not_before, until: *until, seen: Vec::new() }
-            }
-            (Self::Verifying { not_before, until, .. }, H::VerificationSaw { checks, .. }) => {
-                Self::Verifying { not_before: *not_before, until: *until, seen: checks.clone() }
-            }
-            // A step that runs or is in doubt can never be declared over.
-            (
-                Self::Ready { .. } | Self::Intended { .. } | Self::Verifying { .. },
-                H::RollbackEnded { outcome, reason, .. },
-            ) => Self::Ended { outcome: *outcome, reason: reason.clone(), at: event.at },
-            (phase, what) => return Err(format!("{what:?} does not follow {phase:?}")),
-        };
-        Ok(next)
-    }
-}
-
-impl Rollback {
-    /// Returns the run that an event speaks of.
-    pub fn named_by(what: &Happening) -> Option<RollbackId> {
-        match what {
-            Happening::StepIntended { order, .. } => Some(order.rollback),
-            Happening::StepStarted { rollback, .. }
-            | Happening::StepEnded { rollback, .. }
-            | Happening::StepInDoubt { rollback, .. }
-            | Happening::StepSettled { rollback, .. }
-            | Happening::VerificationStarted { rollback, .. }
-            | Happening::VerificationSaw { rollback, .. }
-            | Happening::RollbackEnded { rollback, .. } => Some(*rollback),
-            _ => None,
-        }
-    }
-
-    /// Keeps what a step's end says.
-    pub(super) fn remember(&mut self, event: &Event) {
-        let index = match &self.phase {
-            Phase::Intended { index, .. } | Phase::Started { index, .. } | Phase::InDoubt { index, .. } => {
-                *index
-            }
-            _ => return,
-        };
-        let ending = match &event.what {
-            Happening::StepEnded { ending, .. } => ending.clone(),
-            Happening::StepSettled { done: true, by, .. } => StepEnding {
-                result: StepResult::Succeeded,
-                took: Span::ZERO,
-                output: format!("settled as done by {by}"),
-            },
-            _ => return,
-        };
-        self.steps.push(StepRecord { index, ending });
-    }
-
-    /// Returns whether the run is over.
-    pub fn has_ended(&self) -> bool {
-        matches!(self.phase, Phase::Ended { .. })
-    }
-
-    /// Returns the effect that is awaited, if one is.
-    pub fn awaited(&self) -> Option<EffectId> {
-        match &self.phase {
-            Phase::Intended { order, .. } => Some(order.effect),
-            Phase::Started { effect, .. } | Phase::InDoubt { effect, .. } => Some(*effect),
-            _ => None,
-        }
-    }
-
-    /// Returns when the run must be looked at again, whatever happens.
-    pub fn wake_at(&self) -> Option<Timestamp> {
-        match &self.phase {
-            Phase::Intended { overdue_at, .. } | Phase::Started { overdue_at, .. } => Some(*overdue_at),
-            Phase::InDoubt { remind_at, .. } => Some(*remind_at),
-            Phase::Verifying { until, .. } => Some(*until),
-            Phase::Ready { .. } => Some(self.deadline),
-            Phase::Ended { .. } => None,
-        }
-    }
-
-    /// Returns one line per step: what is done, in doubt, not started.
-    pub fn step_lines(&self) -> Vec<String> {
-        let line = |(index, name): (usize, &String)| {
-            let told = self.steps.iter().rev().find(|record| record.index == index);
-            match (told, &self.phase) {
-                (_, Phase::InDoubt { index: at, why, .. }) if *at == index => {
-                    format!("{name}: IN DOUBT ({why})")
-                }
-                (Some(record), _) => match &record.ending.result {
-                    StepResult::Succeeded => format!("{name}: done in {}", record.ending.took),
-                    StepResult::Failed(why) => format!("{name}: FAILED after {}: {why}", record.ending.took),
-                    StepResult::TimedOut => format!("{name}: ENDED at its limit of {}", record.ending.took),
-                },
-                (None, Phase::Started { index: at, .. }) if *at == index => format!("{name}: running"),
-                (None, _) => format!("{name}: not started"),
-            }
-        };
-        self.step_names.iter().enumerate().map(line).collect()
-    }
-
-    fn failed_steps(&self) -> Vec<&str> {
-        let failed = self.steps.iter().filter(|record| record.ending.result != StepResult::Succeeded);
-        failed.filter_map(|record| self.step_names.get(record.index)).map(String::as_str).collect()
-    }
-}
 
 impl Draft<'_> {
     /// Moves a run on: its next step, its proof, or its end.
@@ -295,7 +39,7 @@ impl Draft<'_> {
             let name = rollback.step_names.get(record.index).cloned().unwrap_or_default();
             let why = match &record.ending.result {
                 StepResult::Failed(why) => format!("step `{name}` failed: {why}"),
-                _ => format!("step `{name}` was ended at its limit of {}", record.ending.took),
+                _ => format!("step `{name}` was ended at its limit of {}", record.ending.took.rounded()),
             };
             return self.end_rollback(id, Outcome::Failed, why);
         }

@@ -354,7 +354,7 @@ impl State {
                     self.incidents.get_mut(incident).ok_or_else(|| format!("there is no {incident}"))?;
                 let keys = &mut owner.open_keys;
                 match message.kind {
-                    super::MessageKind::Trigger => keys
+                    super::MessageKind::Trigger | super::MessageKind::Update => keys
                         .entry(message.dedup_key.clone())
                         .or_default()
                         .extend(deliveries.iter().map(|(_, receiver)| receiver.clone())),

@@ -11,7 +11,7 @@ use super::shown::shown;
 use super::verdict::{
     CheckVerdict, Evidence, Judged, Judgement, Silence, TriggerKey, UnknownReason, Verdict, WindowFill,
 };
-use super::watch::{Check, DetectVersion, SourcePace, Watch};
+use super::watch::{Check, DetectVersion, Watch};
 use super::window::{Mark, Window};
 use crate::engine::model::{Labels, METRIC_NAME, Sample, SourceName, TargetName, is_stale_marker};
 use crate::engine::promql::{EvalContext, Value};
@@ -207,7 +207,7 @@ impl Measurements {
             hearing.last = Some(answer);
         }
         let rules = watch.rules.triggers.values();
-        let judgements = rules
+        let judgements: Vec<Judgement> = rules
             .filter(|rule| rule.sources.contains(source))
             .filter_map(|rule| self.judge(rule, watch, now))
             .collect();
@@ -220,9 +220,24 @@ impl Measurements {
         judged
     }
 
-    /// Returns which sources are silent now and which answer.
+    /// Returns which windows have become full since the last observation, which sources are silent now and which answer.
     pub fn look(&self, watch: &Watch<'_>, now: Timestamp) -> Judged {
-        let mut judged = Judged::default();
+        let due = |rule: &std::sync::Arc<Trigger>| {
+            let key = key_of(rule);
+            let watched = self.windows.get(&key)?;
+            let (verdict, evidence, before) = watched.last.as_ref()?;
+            let window = watched.window.fill(&rule.window, now);
+            let judgement = || Judgement {
+                key,
+                verdict: verdict.clone(),
+                evidence: evidence.clone(),
+                window,
+                blind_since: watched.blind_since,
+            };
+            (*verdict == Verdict::Breached && window.full && !before.full).then(judgement)
+        };
+        let judgements = watch.rules.triggers.values().filter_map(due).collect();
+        let mut judged = Judged { judgements, ..Judged::default() };
         for (source, hearing) in &self.heard {
             if matches!(hearing.last, Some(Ok(()))) {
                 judged.answering.push(source.clone());
@@ -239,13 +254,16 @@ impl Measurements {
         judged
     }
 
-    /// Returns when the next source becomes silent if nothing is heard of it.
-    pub fn silent_at(&self, paces: &BTreeMap<SourceName, SourcePace>, now: Timestamp) -> Option<Timestamp> {
-        let due = self.heard.iter().filter_map(|(source, hearing)| {
+    /// Returns when the next window becomes full or the next source silent if nothing is heard before.
+    pub fn wake_at(&self, watch: &Watch<'_>, now: Timestamp) -> Option<Timestamp> {
+        let silent = self.heard.iter().filter_map(|(source, hearing)| {
             let since = hearing.last_good.unwrap_or(hearing.asked_since);
-            paces.get(source).map(|pace| since + pace.silent_after)
+            watch.paces.get(source).map(|pace| since + pace.silent_after)
         });
-        due.filter(|at| *at > now).min()
+        let full = watch.rules.triggers.values().filter_map(|rule| {
+            self.windows.get(&key_of(rule)).and_then(|watched| watched.window.due(&rule.window))
+        });
+        silent.chain(full).filter(|at| *at > now).min()
     }
 
     /// Returns what every trigger looks like.

@@ -65,9 +65,19 @@ impl Window {
         self.fill(spec, now)
     }
 
-    fn fill(&self, spec: &WindowSpec, now: Timestamp) -> WindowFill {
+    /// Returns when the window will be full by the last verdict alone, if it speaks for long enough: between two
+    /// observations a window is full at the earliest instant at which that is proven.
+    pub fn due(&self, spec: &WindowSpec) -> Option<Timestamp> {
+        let (last, mark) = *self.marks.back()?;
+        let due = self.since? + spec.of;
+        (mark == Mark::Breached && due > last && due <= last + spec.max_gap).then_some(due)
+    }
+
+    /// Returns how full the window is.
+    pub fn fill(&self, spec: &WindowSpec, now: Timestamp) -> WindowFill {
         let breached = self.breached_time(spec, now);
-        let seen_now = matches!(self.marks.back(), Some((at, Mark::Breached)) if *at == now);
+        let seen_now =
+            matches!(self.marks.back(), Some((at, Mark::Breached)) if now.since(*at) <= spec.max_gap);
         let long_enough = self.since.is_some_and(|since| now.since(since) >= spec.of);
         let needed = spec.of.as_secs_f64() * spec.coverage;
         let full = seen_now && long_enough && breached.as_secs_f64() >= needed;
@@ -153,6 +163,19 @@ mod tests {
         // After 10 minutes of nothing, the first breach is where the window begins.
         let script = format!("BBBB{}BBBBBBBBBBBBBB", ".".repeat(120));
         assert_eq!(fires(60, 5, &script).first(), Some(&(124 * 5 + 60)));
+    }
+
+    #[test]
+    fn between_two_observations_it_is_full_as_soon_as_the_last_verdict_proves_it() {
+        let (mut window, spec) = (Window::default(), spec(10));
+        let at = |ms| Timestamp::from_millis(ms);
+        for ms in [0, 5000, 9999] {
+            assert!(!window.observe(&spec, at(ms), Mark::Breached).full);
+        }
+        assert_eq!(window.due(&spec), Some(at(10_000)));
+        assert!(window.fill(&spec, at(10_000)).full);
+        window.observe(&spec, at(10_001), Mark::Uncovered);
+        assert_eq!(window.due(&spec), None, "an unknown verdict proves nothing");
     }
 
     /// What the window means, second by second, without any cleverness.

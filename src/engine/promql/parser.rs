@@ -103,7 +103,7 @@ impl<'t> Parser<'t> {
             TokenKind::End => "the end of the expression".to_owned(),
             _ => format!("`{}`", self.text_of(self.span()).chars().take(40).collect::<String>()),
         };
-        self.error(format!("unexpected {found}, expected {expected}"))
+        self.error(format!("expected {expected}, found {found}"))
     }
 
     fn node(span: TextSpan, kind: ExprKind) -> Parsed<Expr> {

@@ -83,7 +83,7 @@ pub struct Outcome {
 
 #[derive(Clone, Debug)]
 enum Line {
-    Event(Event),
+    Event(Box<Event>),
     World(Timestamp, String),
 }
 
@@ -92,7 +92,7 @@ impl Outcome {
     pub fn tail(&self, lines: usize) -> String {
         let from = self.story.len().saturating_sub(lines);
         let told = self.story[from..].iter().map(|line| match line {
-            Line::Event(event) => timeline([event], BEGIN),
+            Line::Event(event) => timeline([&**event], BEGIN),
             Line::World(at, remark) => format!("+{}s  -- {remark}\n", at.since(BEGIN).as_secs_f64()),
         });
         told.collect()
@@ -247,7 +247,7 @@ impl World {
 
     /// Checks a decision and does what it asks for.
     fn take(&mut self, what: Option<&Timed>, handled: &Handled) -> Found {
-        self.story.extend(handled.events.iter().cloned().map(Line::Event));
+        self.story.extend(handled.events.iter().cloned().map(|event| Line::Event(Box::new(event))));
         let Daemon::Up(replay) = &mut self.daemon else { return Ok(()) };
         let (setup, state) = (Arc::clone(replay.engine().setup()), replay.engine().state());
         for event in &handled.events {

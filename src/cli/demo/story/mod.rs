@@ -9,17 +9,17 @@ mod telling;
 #[cfg(test)]
 pub mod tests;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 pub use line::{LABEL_WIDTH, Line, Mark, Paint, TEXT_AT};
 pub use summary::{closing, summary};
 
 use super::app::Version;
 use super::arrival::Arrival;
-use super::follow::Record;
 use crate::engine::evaluation::Verdict;
-use crate::engine::model::{EffectId, IncidentId, JournalId, RollbackId};
+use crate::engine::model::{EffectId, IncidentId, JournalId, ReceiverName, RollbackId};
 use crate::engine::time::{Span, Timestamp};
+use crate::journal::Record;
 
 /// One thing that the story knows.
 #[derive(Clone, Debug, PartialEq)]
@@ -35,6 +35,40 @@ pub enum Item {
         /// What.
         what: Deed,
     },
+}
+
+impl Item {
+    /// Returns when it happened, in milliseconds of Unix time.
+    pub fn wall_unix_ms(&self) -> i64 {
+        match self {
+            Self::Event(record) => record.wall_unix_ms,
+            Self::Arrival(arrival) => arrival.wall_unix_ms,
+            Self::Deed { wall_unix_ms, .. } => *wall_unix_ms,
+        }
+    }
+}
+
+/// Puts what came in over several ways back into the order in which it happened.
+///
+/// A page may be heard of before the event that decided it: the page comes straight from the daemon, the event by way of
+/// the journal. So everything is held back for a moment.
+#[derive(Default)]
+pub struct Sequence {
+    held: VecDeque<Item>,
+}
+
+impl Sequence {
+    /// Takes in what was just heard of.
+    pub fn put(&mut self, item: Item) {
+        // Behind everything that is not younger: events that were decided in one instant keep their order.
+        let at = self.held.partition_point(|held| held.wall_unix_ms() <= item.wall_unix_ms());
+        self.held.insert(at, item);
+    }
+
+    /// Returns the next item that happened no later than `until_wall_unix_ms`.
+    pub fn next(&mut self, until_wall_unix_ms: i64) -> Option<Item> {
+        self.held.pop_front_if(|item| item.wall_unix_ms() <= until_wall_unix_ms)
+    }
 }
 
 /// What the demo does to its own app.
@@ -74,6 +108,7 @@ pub struct Teller {
     rollbacks: BTreeMap<RollbackId, Run>,
     steps: BTreeMap<EffectId, Step>,
     pages_refused: usize,
+    failing: BTreeSet<ReceiverName>,
     waiting: Option<Waiting>,
 }
 
@@ -103,6 +138,7 @@ impl Teller {
             rollbacks: BTreeMap::new(),
             steps: BTreeMap::new(),
             pages_refused: 0,
+            failing: BTreeSet::new(),
             waiting: None,
         }
     }

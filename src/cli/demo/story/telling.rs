@@ -2,13 +2,13 @@
 
 use super::{Deed, Line, Mark, Run, Step, Teller, Waiting, seconds, shortened};
 use crate::cli::demo::arrival::{Arrival, Arrived, Page};
-use crate::cli::demo::follow::Record;
 use crate::engine::decision::{
-    Cause, CheckSeen, DeliveryReport, Happening, MessageKind, Outcome, Refusal, StepEnding, StepResult,
+    Cause, CheckSeen, DeliveryReport, Happening, MessageKind, Outcome, StepEnding, StepResult,
 };
 use crate::engine::evaluation::{Evidence, TriggerKey, Verdict};
-use crate::engine::model::{EffectId, RollbackId};
+use crate::engine::model::{EffectId, ReceiverName, RollbackId};
 use crate::engine::time::{Span, Timestamp};
+use crate::journal::Record;
 
 /// How many lines of a step's output are shown.
 const OUTPUT_LINES_MAX: usize = 3;
@@ -142,27 +142,40 @@ impl Teller {
             Happening::IncidentResolved { incident, reason } => {
                 say(Mark::Good, "resolved", format!("{incident}: {reason}"))
             }
-            Happening::PageDecided { incident, message, deliveries, .. } => {
+            Happening::PageDecided { incident, message, deliveries, tried } => {
                 let receivers: Vec<_> = deliveries.iter().map(|(_, name)| name.as_str()).collect();
                 let what = match message.kind {
                     MessageKind::Trigger => "alert",
+                    MessageKind::Update => "update",
                     MessageKind::Resolve => "all-clear",
                 };
-                say(Mark::Quiet, "page", format!("{incident}: {what} for {}", receivers.join(" and ")))
+                let instead = match tried.as_slice() {
+                    [] => String::new(),
+                    [.., last] => format!(", because {last} did not take it"),
+                };
+                let text = format!("{incident}: {what} for {}{instead}", receivers.join(" and "));
+                say(Mark::Quiet, "page", text)
             }
-            Happening::DeliveryReported { receiver, report, .. } => match report {
-                // The stand-in has told it already.
-                DeliveryReport::Accepted(_) => Vec::new(),
-                DeliveryReport::FirstFailure(why) => say(
-                    Mark::Warning,
-                    "delivery",
-                    format!("{receiver} did not take it and is tried again: {why}"),
-                ),
-                DeliveryReport::Dead(why) => {
-                    say(Mark::Bad, "delivery", format!("{receiver} will never take it: {why}"))
-                }
-            },
+            Happening::DeliveryReported { receiver, report, .. } => self.delivery(receiver, report),
             _ => Vec::new(),
+        }
+    }
+
+    fn delivery(&mut self, receiver: &ReceiverName, report: &DeliveryReport) -> Vec<Said> {
+        match report {
+            // The stand-in has told it already.
+            DeliveryReport::Accepted(_) => Vec::new(),
+            DeliveryReport::FirstFailure(why) => {
+                let text = if self.failing.insert(receiver.clone()) {
+                    format!("{receiver} did not take it and is tried again: {why}")
+                } else {
+                    format!("{receiver} does not take this one either")
+                };
+                say(Mark::Warning, "delivery", text)
+            }
+            DeliveryReport::Dead(why) => {
+                say(Mark::Bad, "delivery", format!("{receiver} will never take it: {why}"))
+            }
         }
     }
 
@@ -177,10 +190,7 @@ impl Teller {
                 say(Mark::Act, "decision", text)
             }
             Happening::RollbackNotBegun { target, plan, refusal, .. } => {
-                let text = format!(
-                    "{target} is not rolled back with plan {plan}: {}",
-                    Self::refusal(record, refusal)
-                );
+                let text = format!("{target} is not rolled back with plan {plan}: {}", refusal);
                 say(Mark::Warning, "decision", text)
             }
             Happening::StepIntended { order, index, .. } => {
@@ -286,20 +296,6 @@ impl Teller {
         self.waiting = self.waiting.take().filter(|waiting| waiting.label != label);
     }
 
-    fn refusal(record: &Record, refusal: &Refusal) -> String {
-        match refusal {
-            Refusal::Shadow => "it is in shadow mode and would have been".to_owned(),
-            Refusal::Joined(run) => format!("{run} is under way"),
-            Refusal::AlreadyRun(run) => format!("this incident has run it as {run}"),
-            Refusal::Cooldown { until } => {
-                format!("it cools down for another {}", seconds(until.since(record.event.at)))
-            }
-            Refusal::AtMost { count, per } => format!("it has had its {count} rollbacks per {per}"),
-            Refusal::Journal(why) => format!("the intent could not be written: {why}"),
-            Refusal::Stopping => "the daemon goes down".to_owned(),
-        }
-    }
-
     /// Dates what is said; a new chapter of the story is set off from what came before.
     fn dated(&self, wall_unix_ms: i64, said: Vec<Said>, chapter: bool) -> Vec<Line> {
         let at = self.since_start(wall_unix_ms);
@@ -372,9 +368,7 @@ fn cause_words(cause: &Cause, reason: &str) -> String {
     match cause {
         Cause::Trigger(key) => trigger(key),
         Cause::Blind(key) => format!("{} cannot be judged: {reason}", trigger(key)),
-        Cause::Silent(_) | Cause::DeadReceiver(_) | Cause::Journal | Cause::StateLost | Cause::Setup => {
-            reason.to_owned()
-        }
+        _ => reason.to_owned(),
     }
 }
 

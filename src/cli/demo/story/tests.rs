@@ -31,8 +31,7 @@ impl Script {
 
     fn event(&mut self, ms: i64, what: Happening) {
         let event = Event { at: Timestamp::from_millis(500 + ms), what };
-        let seq = self.items.len() as u64 + 1;
-        self.items.push(Item::Event(Record { seq, wall_unix_ms: START + ms, event }));
+        self.items.push(Item::Event(Record { seq: 0, wall_unix_ms: START + ms, event }));
     }
 
     fn page(&mut self, ms: i64, page: Page) {
@@ -109,10 +108,15 @@ impl Script {
         let deliveries = vec![(mail, "mail".into()), (page, "pagerduty".into())];
         self.event(
             ms,
-            Happening::PageDecided { incident: IncidentId(1), message, deliveries, tried: Vec::new() },
+            Happening::PageDecided {
+                incident: IncidentId(1),
+                message,
+                deliveries,
+                tried: Default::default(),
+            },
         );
-        let action = if kind == MessageKind::Trigger { "trigger" } else { "resolve" };
-        let told = kind == MessageKind::Trigger;
+        let told = kind != MessageKind::Resolve;
+        let action = if told { "trigger" } else { "resolve" };
         let answered = if pagerduty_works { 202 } else { 500 };
         self.page(
             ms + 12,
@@ -128,13 +132,17 @@ impl Script {
         let report = if pagerduty_works {
             DeliveryReport::Accepted("202".to_owned())
         } else {
-            DeliveryReport::FirstFailure("it answered 500".to_owned())
+            DeliveryReport::FirstFailure("PagerDuty answered HTTP 500".to_owned())
         };
         self.event(
             ms + 15,
             Happening::DeliveryReported { effect: page, receiver: "pagerduty".into(), report },
         );
-        let status = if told { "CRITICAL" } else { "RESOLVED" };
+        let status = match kind {
+            MessageKind::Trigger => "CRITICAL",
+            MessageKind::Update => "UPDATE",
+            MessageKind::Resolve => "RESOLVED",
+        };
         let subject = format!("[Rearguard] {status} {summary}");
         let mail_to = vec!["on-call@demo.example".to_owned()];
         let arrived = Mail { subject, to: mail_to, ..Mail::default() };
@@ -233,17 +241,14 @@ pub fn story(sabotage: Option<Sabotage>) -> Vec<Item> {
             script.event(33_905, saw(&[(Verdict::Holds, Some("0%")), (Verdict::Holds, Some("5.2ms"))]));
             let reason = "every step was done and the verification passed";
             script.event(33_905, ended(Outcome::Succeeded, reason));
-            let done = "trading-app: rolled back by `emergency` in 6s, verified";
-            script.message(33_905, MessageKind::Trigger, INCIDENT_KEY, done, pagerduty_works);
+            let done = "trading-app: rolled back by `emergency` in 6s: every step was done and the verification passed";
+            script.message(33_905, MessageKind::Update, INCIDENT_KEY, done, pagerduty_works);
             let evidence = Some(evidence(0.031, "3.1%"));
             script.event(36_900, Happening::TriggerCleared { key: key(), evidence, removed: false });
             let reason = "the condition is no longer met".to_owned();
             let over = "trading-app: ErrorRateHigh: the condition is no longer met";
             script.message(36_900, MessageKind::Resolve, INCIDENT_KEY, over, pagerduty_works);
             script.event(36_900, Happening::IncidentResolved { incident: IncidentId(1), reason });
-            // It is decided together with its message, before anything of that arrives.
-            let decided = script.items.len() - 5;
-            script.items[decided..].rotate_right(1);
         }
         Some(Sabotage::Actuator) => {
             script.step(27_920, 0, 4, StepResult::Succeeded, "deployments are frozen\n");
@@ -263,7 +268,18 @@ pub fn story(sabotage: Option<Sabotage>) -> Vec<Item> {
             script.message(48_550, MessageKind::Trigger, ROLLBACK_KEY, partial, true);
         }
     }
-    script.items
+    in_order(script.items)
+}
+
+/// Puts items into the order in which they happened and numbers the events.
+fn in_order(mut items: Vec<Item>) -> Vec<Item> {
+    items.sort_by_key(Item::wall_unix_ms);
+    let records = items.iter_mut().filter_map(|item| match item {
+        Item::Event(record) => Some(record),
+        _ => None,
+    });
+    records.zip(1..).for_each(|(record, seq)| record.seq = seq);
+    items
 }
 
 /// Tells the story of `sabotage` from its first to its last line.
@@ -287,10 +303,24 @@ fn stories_look_as_they_should() {
     ];
     for (sabotage, width, golden) in cases {
         let told = tell(sabotage, width, Paint::Plain);
-        assert_eq!(told, golden, "{sabotage:?} looks like this now:\n{told}");
+        assert!(told == golden, "{sabotage:?} looks like this now:\n{told}");
         let too_long = told.lines().find(|line| line.chars().count() > width);
         assert_eq!(too_long, None, "no line is longer than {width} columns");
     }
+}
+
+#[test]
+fn what_is_heard_of_late_is_told_in_its_place() {
+    let whole = story(None);
+    let mut sequence = Sequence::default();
+    // Every arrival overtakes the events of the 300 ms before it.
+    let mut heard = whole.clone();
+    heard.sort_by_key(|item| item.wall_unix_ms() - if matches!(item, Item::Arrival(_)) { 300 } else { 0 });
+    assert!(heard != whole);
+    heard.into_iter().for_each(|item| sequence.put(item));
+    assert_eq!(sequence.next(START), None, "nothing happened before the story");
+    let told: Vec<_> = std::iter::from_fn(|| sequence.next(i64::MAX)).collect();
+    assert!(told == whole, "everything is told, in its place");
 }
 
 #[test]
