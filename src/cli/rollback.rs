@@ -16,11 +16,15 @@ pub(super) struct RollbackArguments {
 #[derive(Debug, Subcommand)]
 enum Action {
     /// Say what became of the step that is in doubt; the plan goes on from there
+    #[command(
+        group = clap::ArgGroup::new("outcome").args(["done", "not_done"]).required(true),
+        override_usage = "rearguard rollback settle <--done|--not-done> <ROLLBACK>"
+    )]
     Settle {
         /// The rollback, such as R3
         rollback: RollbackId,
         /// The step was done
-        #[arg(long, conflicts_with = "not_done", required_unless_present = "not_done")]
+        #[arg(long)]
         done: bool,
         /// The step was not done: it is run again if the plan's deadline allows
         #[arg(long)]

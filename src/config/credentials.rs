@@ -6,7 +6,7 @@ use std::io::Read;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use super::settings::{Config, Receiver};
+use super::settings::Config;
 use crate::engine::model::ReceiverName;
 use crate::engine::rules::decode::{Shape, text};
 use crate::engine::rules::yaml::{Node, Scalar};
@@ -148,14 +148,16 @@ pub type Secrets = BTreeMap<ReceiverName, Secret>;
 ///
 /// Every secret that cannot be read, at the place of its reference.
 pub fn read_secrets(config: &Config, credentials: Option<&Path>) -> Result<Secrets, Vec<Diagnostic>> {
+    let (secrets, problems) = read_each_secret(config, credentials);
+    if problems.is_empty() { Ok(secrets) } else { Err(problems) }
+}
+
+/// Reads every secret that can be read, and tells every other one at the place of its reference.
+pub fn read_each_secret(config: &Config, credentials: Option<&Path>) -> (Secrets, Vec<Diagnostic>) {
     let mut secrets = Secrets::new();
     let mut problems = Vec::new();
     for (name, receiver) in &config.receivers {
-        let reference = match receiver {
-            Receiver::PagerDuty(pagerduty) => Some(&pagerduty.routing_key),
-            Receiver::Email(email) => email.credentials.as_ref().map(|(_, password)| password),
-        };
-        match reference.map(|reference| reference.read(credentials)) {
+        match receiver.secret().map(|reference| reference.read(credentials)) {
             None => {}
             Some(Ok(secret)) => {
                 secrets.insert(name.clone(), secret);
@@ -163,5 +165,5 @@ pub fn read_secrets(config: &Config, credentials: Option<&Path>) -> Result<Secre
             Some(Err(problem)) => problems.push(*problem),
         }
     }
-    if problems.is_empty() { Ok(secrets) } else { Err(problems) }
+    (secrets, problems)
 }

@@ -22,7 +22,7 @@ use crate::engine::decision::Setup;
 use crate::engine::decision::link;
 use crate::engine::rules::{Diagnostic, Findings, Place, RuleFiles, SourceFile, yaml};
 
-pub use credentials::{SecretRef, SecretSource, Secrets, read_secrets};
+pub use credentials::{SecretRef, SecretSource, Secrets, read_each_secret, read_secrets};
 pub use render::{Style, render};
 pub use rule_files::FILE_BYTES_MAX;
 pub use settings::{Config, Email, MailTls, PagerDuty, Receiver, Scrape};

@@ -46,6 +46,16 @@ pub enum Receiver {
     Email(Email),
 }
 
+impl Receiver {
+    /// Returns the secret that the receiver needs, if it needs one.
+    pub fn secret(&self) -> Option<&SecretRef> {
+        match self {
+            Self::PagerDuty(pagerduty) => Some(&pagerduty.routing_key),
+            Self::Email(email) => email.credentials.as_ref().map(|(_, password)| password),
+        }
+    }
+}
+
 /// A PagerDuty service.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PagerDuty {

@@ -60,6 +60,8 @@ pub enum Message {
         setup: Arc<Setup>,
         /// Its files, to be kept as the last good ones.
         files: GoodSetup,
+        /// Why the files on disk are refused all the same, if `rearguard.yaml` is.
+        degraded: Option<String>,
     },
     /// The end: everything is saved and the loop returns.
     Stop,
@@ -126,10 +128,13 @@ impl Core {
                 Err(RecvTimeoutError::Timeout) => None,
             };
             let turn = Instant::now();
+            // A deadline that passes while a message is taken must not be forgotten with the old plan.
+            let planned = self.wake_at;
             if let Some(message) = message {
                 self.take(message)?;
             }
-            if self.wake_at.is_some_and(|at| at <= self.clock.now()) {
+            let now = self.clock.now();
+            if [planned, self.wake_at].into_iter().flatten().any(|at| at <= now) {
                 let handled = self.engine.wake(&self.clock.read())?;
                 self.hand_out(handled);
             }
@@ -170,10 +175,10 @@ impl Core {
                 self.hand_out(handled);
             }
             Message::Asked(answer) => drop(answer.send(Box::new(self.status()))),
-            Message::Files { setup, files } => {
+            Message::Files { setup, files, degraded } => {
                 let fingerprint = setup.fingerprint.clone();
                 self.engine.engine_mut().replace_setup(setup, clock.engine);
-                self.handle(&Input::SetupLoaded { fingerprint, degraded: None })?;
+                self.handle(&Input::SetupLoaded { fingerprint, degraded })?;
                 if let Err(error) = self.engine.ledger().save_good_setup(&files) {
                     tracing::error!(%error, "the files in force could not be kept for the next start");
                 }

@@ -24,6 +24,9 @@ const OUTBOX_GRACE: Duration = Duration::from_secs(2);
 /// How long an orderly stop waits for a running step: systemd's stop timeout must be longer.
 const STEP_GRACE: Duration = Duration::from_secs(75);
 
+/// How long an orderly stop waits for what the engine wants done about the last outcome.
+const LAST_ORDERS: Duration = Duration::from_millis(500);
+
 /// What the dispatcher is told besides the engine's orders.
 pub enum Instruction {
     /// Other receivers come into force; what is queued for those that stay stays.
@@ -178,15 +181,17 @@ impl Dispatcher {
         for (_, prepared) in std::mem::take(&mut self.prepared) {
             prepared.abandon().await;
         }
+        // A step's end decides a page more often than not, and other pages do not wait for it.
         let over = async {
-            while let Some(joined) = self.running.join_next().await {
-                self.has_ended(joined);
-                // The outcome decides a page more often than not: it goes out still.
-                while let Ok(Some(new)) =
-                    tokio::time::timeout(Duration::from_millis(500), orders.recv()).await
-                {
-                    self.take(new).await;
+            while !self.running.is_empty() {
+                tokio::select! {
+                    Some(joined) = self.running.join_next() => self.has_ended(joined),
+                    Some(new) = orders.recv() => self.take(new).await,
+                    Some((effect, report)) = self.reports.recv() => self.report(effect, report),
                 }
+            }
+            while let Ok(Some(new)) = tokio::time::timeout(LAST_ORDERS, orders.recv()).await {
+                self.take(new).await;
             }
         };
         if tokio::time::timeout(STEP_GRACE, over).await.is_err() {

@@ -19,7 +19,7 @@ pub mod start;
 pub mod systemd;
 pub mod wiring;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::Sender;
 
@@ -142,7 +142,36 @@ struct Daemon {
     inbox: Sender<Message>,
     instruct: mpsc::UnboundedSender<Instruction>,
     /// Why the files on disk were refused when they were last read, if they were.
-    refused: Option<String>,
+    refused: Option<NotInForce>,
+}
+
+/// Why the files on disk are not the ones in force.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NotInForce {
+    /// The first problem and how many there are, on one line.
+    pub problem: String,
+    /// Whether `rearguard.yaml` itself is what is bad: rule files alone cannot mend that.
+    pub root: bool,
+}
+
+impl NotInForce {
+    /// Says in one line why files are refused.
+    fn because(refused: &Refused, root: &Path) -> Self {
+        let errors = refused.problems.iter().filter(|problem| problem.level == Level::Error);
+        let named = root.display().to_string();
+        let root = errors.clone().any(|problem| *problem.place.file == *named);
+        let first = errors.clone().next().map_or("unknown".to_owned(), |problem| {
+            format!(
+                "{}:{}:{}: {}",
+                problem.place.file, problem.place.line, problem.place.column, problem.message
+            )
+        });
+        let problem = match errors.count() {
+            0 | 1 => first,
+            count => format!("{first} (and {} more)", count - 1),
+        };
+        Self { problem, root }
+    }
 }
 
 impl Daemon {
@@ -173,8 +202,16 @@ impl Daemon {
     fn reload_rules(&mut self) {
         let Some((path, text)) = self.loaded.files.first().cloned() else { return };
         match config::load_rules(&path, text) {
-            Ok(loaded) => self.take_into_force(loaded),
+            Ok(loaded) => self.take_into_force(loaded, self.refused.clone().filter(|refused| refused.root)),
+            // What root wrote is refused already, and that is what people are told.
+            Err(_) if self.refused.as_ref().is_some_and(|refused| refused.root) => {}
             Err(refused) => self.refuse(&refused),
+        }
+        // A source whose asking broke off is asked again.
+        if let Err(problems) = self.asking.follow(&self.loaded.config.sources, &self.clock, &self.inbox) {
+            for problem in problems {
+                tracing::error!(%problem, "this source is not asked");
+            }
         }
         self.watching.follow(&rule_files(&self.loaded));
     }
@@ -183,7 +220,11 @@ impl Daemon {
     fn reload_everything(&mut self) {
         let loaded = match config::load(&self.config) {
             Ok(loaded) => loaded,
-            Err(refused) => return self.refuse(&refused),
+            Err(refused) => {
+                let because = NotInForce::because(&refused, &self.config).problem;
+                tracing::warn!("the files on disk are refused, the old ones stay: {because}");
+                return self.refuse(&refused);
+            }
         };
         let receivers = match start::receivers(&loaded) {
             Ok(receivers) => receivers,
@@ -202,37 +243,47 @@ impl Daemon {
         if self.instruct.send(Instruction::Receivers(receivers)).is_err() {
             tracing::error!("the dispatcher is gone; restart the daemon");
         }
-        self.take_into_force(loaded);
+        self.take_into_force(loaded, None);
         self.watching.follow(&rule_files(&self.loaded));
     }
 
-    fn take_into_force(&mut self, loaded: Loaded) {
-        let before = self.refused.take();
+    /// Takes a set into force. `still` is what stays refused all the same.
+    fn take_into_force(&mut self, loaded: Loaded, still: Option<NotInForce>) {
+        let before = std::mem::replace(&mut self.refused, still.clone());
         // Files were touched, or the poll came round: nothing has changed.
-        if before.is_none() && loaded.setup.fingerprint == self.loaded.setup.fingerprint {
+        if before == still && loaded.setup.fingerprint == self.loaded.setup.fingerprint {
             return;
         }
         let warnings = loaded.render_warnings(Style::Plain);
         for line in warnings.lines() {
             tracing::warn!("{line}");
         }
-        self.tell(Message::Files { setup: Arc::new(loaded.setup.clone()), files: good_setup(&loaded) });
+        self.tell(Message::Files {
+            setup: Arc::new(loaded.setup.clone()),
+            files: good_setup(&loaded),
+            degraded: still.map(|still| still.problem),
+        });
         self.loaded = loaded;
     }
 
     fn refuse(&mut self, refused: &Refused) {
-        let problem = summary(refused);
-        if self.refused.as_ref() == Some(&problem) {
+        let because = NotInForce::because(refused, &self.config);
+        if self.refused.as_ref() == Some(&because) {
             return;
         }
         for line in refused.render(Style::Plain).lines() {
             tracing::error!("{line}");
         }
-        self.refuse_because(problem);
+        self.stay(because);
     }
 
     fn refuse_because(&mut self, problem: String) {
-        self.refused = Some(problem.clone());
+        self.stay(NotInForce { problem, root: true });
+    }
+
+    fn stay(&mut self, because: NotInForce) {
+        let problem = because.problem.clone();
+        self.refused = Some(because);
         self.tell(Message::Happened(Input::SetupRefused { problem }));
     }
 
@@ -271,16 +322,4 @@ fn rule_files(loaded: &Loaded) -> Vec<PathBuf> {
 fn good_setup(loaded: &Loaded) -> GoodSetup {
     let files = loaded.files.iter().map(|(path, text)| (path.display().to_string(), text.clone())).collect();
     GoodSetup { fingerprint: loaded.setup.fingerprint.clone(), files }
-}
-
-/// Says in one line why files are refused.
-fn summary(refused: &Refused) -> String {
-    let errors = refused.problems.iter().filter(|problem| problem.level == Level::Error);
-    let first = errors.clone().next().map_or("unknown".to_owned(), |problem| {
-        format!("{}:{}:{}: {}", problem.place.file, problem.place.line, problem.place.column, problem.message)
-    });
-    match errors.count() {
-        0 | 1 => first,
-        count => format!("{first} (and {} more)", count - 1),
-    }
 }

@@ -1,5 +1,6 @@
 //! From nothing to a daemon that can decide: files, journal, state, measurements.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::Sender;
@@ -11,7 +12,7 @@ use super::core::{Core, Message, Orders};
 use super::dispatch::Dispatcher;
 use super::latency::Latencies;
 use super::systemd::Systemd;
-use super::{DaemonError, Options, good_setup, summary, wiring};
+use super::{DaemonError, NotInForce, Options, good_setup, wiring};
 use crate::config::{self, Loaded, Refused, Style};
 use crate::effects::receiver::Receiver;
 use crate::effects::step::is_alive;
@@ -32,7 +33,7 @@ pub struct Started {
     /// The files in force.
     pub loaded: Loaded,
     /// Why they are not the ones on disk, if they are not.
-    pub degraded: Option<String>,
+    pub degraded: Option<NotInForce>,
     /// The engine's thread, not started yet.
     pub core: Core,
     /// What the engine wants done.
@@ -50,12 +51,30 @@ pub struct Started {
 pub fn start(options: &Options, inbox: &Sender<Message>) -> Result<Started, DaemonError> {
     let on_disk = config::load(&options.config);
     let state = state_directory(&on_disk);
-    let (journal, recovered, lost) = open(&state)?;
-    let (loaded, degraded) = choose(on_disk, recovered.good_setup.as_ref(), options.strict)?;
+    let (journal, recovered, lost) = open(&state).map_err(|error| match &on_disk {
+        // Whoever mistyped the file's name wants to hear of that first.
+        Err(refused) => {
+            let files = refused.render(Style::Plain);
+            DaemonError::Files(format!("{}\n\nno last good files either: {error}", files.trim_end()))
+        }
+        Ok(_) => error,
+    })?;
+    let (loaded, mut degraded) = choose(on_disk, recovered.good_setup.as_ref(), options)?;
     for line in loaded.render_warnings(Style::Plain).lines() {
         tracing::warn!("{line}");
     }
-    let receivers = receivers(&loaded)?;
+    let (receivers, unusable) = usable_receivers(&loaded);
+    if !unusable.is_empty() {
+        // As long as somebody can be paged, a watchdog that watches is better than none.
+        if options.strict || receivers.is_empty() {
+            return Err(DaemonError::Files(unusable.join("\n")));
+        }
+        for problem in unusable.iter().flat_map(|problem| problem.lines()) {
+            tracing::error!("{problem}");
+        }
+        let first = unusable[0].lines().next().unwrap_or_default().to_owned();
+        degraded = degraded.or(Some(NotInForce { problem: first, root: true }));
+    }
     let clock = Clock::resume(recovered.clock.as_ref())
         .map_err(|error| DaemonError::Host(format!("the kernel does not tell its boot id: {error}")))?;
     let (orders, waiting_orders) = mpsc::unbounded_channel();
@@ -69,21 +88,32 @@ pub fn start(options: &Options, inbox: &Sender<Message>) -> Result<Started, Daem
     )
     .map_err(|error| DaemonError::Host(error.to_string()))?;
     let mut core = core(options, &loaded, journal, &recovered, clock, (orders, head))?;
-    begin(&mut core, &loaded, &recovered, degraded.clone(), lost)?;
+    let told = degraded.as_ref().map(|degraded| degraded.problem.clone());
+    begin(&mut core, &loaded, &recovered, told, lost)?;
     Ok(Started { loaded, degraded, core, orders: waiting_orders, dispatcher, head: watched_head })
 }
 
 /// Makes every receiver that the files name.
 ///
 /// # Errors
-/// Every secret that cannot be read, or every receiver that cannot be made.
-pub fn receivers(loaded: &Loaded) -> Result<std::collections::BTreeMap<ReceiverName, Receiver>, DaemonError> {
+/// Every secret that cannot be read, and every receiver that cannot be made.
+pub fn receivers(loaded: &Loaded) -> Result<BTreeMap<ReceiverName, Receiver>, DaemonError> {
+    let (receivers, problems) = usable_receivers(loaded);
+    if problems.is_empty() { Ok(receivers) } else { Err(DaemonError::Files(problems.join("\n"))) }
+}
+
+/// Makes every receiver that can be made, and says why the others cannot.
+fn usable_receivers(loaded: &Loaded) -> (BTreeMap<ReceiverName, Receiver>, Vec<String>) {
     let credentials = std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from);
-    let secrets = config::read_secrets(&loaded.config, credentials.as_deref()).map_err(|problems| {
+    let (secrets, unread) = config::read_each_secret(&loaded.config, credentials.as_deref());
+    let mut problems = Vec::new();
+    if !unread.is_empty() {
         let files: Vec<_> = loaded.files.iter().map(|(path, text)| config::source_file(path, text)).collect();
-        DaemonError::Files(config::render(&problems, &files, Style::Plain))
-    })?;
-    wiring::receivers(&loaded.config, &secrets).map_err(|problems| DaemonError::Files(problems.join("\n")))
+        problems.push(config::render(&unread, &files, Style::Plain).trim_end().to_owned());
+    }
+    let (made, unmade) = wiring::receivers(&loaded.config, &secrets);
+    problems.extend(unmade);
+    (made, problems)
 }
 
 fn state_directory(on_disk: &Result<Loaded, Refused>) -> PathBuf {
@@ -124,14 +154,14 @@ fn open(state: &Path) -> Result<(Journal, Recovered, Vec<String>), DaemonError> 
 fn choose(
     on_disk: Result<Loaded, Refused>,
     last_good: Option<&GoodSetup>,
-    strict: bool,
-) -> Result<(Loaded, Option<String>), DaemonError> {
+    options: &Options,
+) -> Result<(Loaded, Option<NotInForce>), DaemonError> {
     let refused = match on_disk {
         Ok(loaded) => return Ok((loaded, None)),
         Err(refused) => refused,
     };
     let rendered = refused.render(Style::Plain);
-    let fallback = last_good.filter(|_| !strict).and_then(|good| {
+    let fallback = last_good.filter(|_| !options.strict).and_then(|good| {
         let files = good.files.iter().map(|(path, text)| (PathBuf::from(path), text.clone())).collect();
         config::load_texts(files).ok()
     });
@@ -139,7 +169,7 @@ fn choose(
     for line in rendered.lines() {
         tracing::error!("{line}");
     }
-    Ok((loaded, Some(summary(&refused))))
+    Ok((loaded, Some(NotInForce::because(&refused, &options.config))))
 }
 
 fn core(
@@ -205,6 +235,10 @@ fn restore(engine: &mut Engine, samples: &mut SampleStore, now: &ClockReading, g
         }
     };
     match samples.load(now.engine - engine.retention()) {
+        // Measured in a future that has not come: the clock of the last life ran ahead of what its journal knows.
+        Ok(loaded) if loaded.observations.iter().any(|observation| observation.at > now.engine) => {
+            tracing::warn!("samples are not taken up: they are younger than the journal's clock");
+        }
         Ok(loaded) => engine.restore(windows, &loaded.observations),
         Err(error) => tracing::warn!(%error, "samples cannot be taken up; there is a gap"),
     }

@@ -59,6 +59,16 @@ pub struct Handled {
     pub wake_at: Option<Timestamp>,
 }
 
+impl Handled {
+    /// Adds what came of the next input.
+    fn append(&mut self, next: Self) {
+        self.events.extend(next.events);
+        self.effects.extend(next.effects);
+        self.report.lines.extend(next.report.lines);
+        self.wake_at = next.wake_at;
+    }
+}
+
 /// Why the engine cannot go on. The process must end; the next one recovers from the journal.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Fatal {
@@ -135,10 +145,7 @@ impl<L: Ledger> DurableEngine<L> {
         let silence = self.engine.look(clock.engine);
         let mut handled = self.handle(clock, &silence)?;
         let deadlines = self.handle(clock, &Input::Woke)?;
-        handled.events.extend(deadlines.events);
-        handled.effects.extend(deadlines.effects);
-        handled.report.lines.extend(deadlines.report.lines);
-        handled.wake_at = deadlines.wake_at;
+        handled.append(deadlines);
         Ok(handled)
     }
 
@@ -147,6 +154,20 @@ impl<L: Ledger> DurableEngine<L> {
     /// # Errors
     /// See [`Fatal`].
     pub fn handle(&mut self, clock: &ClockReading, input: &Input) -> Result<Handled, Fatal> {
+        // Everything is written, only that it can be is not: an act that is decided now must not be refused for that.
+        if self.engine.state().journal_lost.is_some()
+            && self.backlog.is_empty()
+            && !matches!(input, Input::JournalRestored)
+        {
+            let mut restored = self.handle(clock, &Input::JournalRestored)?;
+            let handled = self.decide_and_commit(clock, input)?;
+            restored.append(handled);
+            return Ok(restored);
+        }
+        self.decide_and_commit(clock, input)
+    }
+
+    fn decide_and_commit(&mut self, clock: &ClockReading, input: &Input) -> Result<Handled, Fatal> {
         let decision = self.engine.decide(clock.engine, input);
         if decision.events.is_empty() && self.backlog.is_empty() {
             return Ok(self.handled(decision));
@@ -192,10 +213,7 @@ impl<L: Ledger> DurableEngine<L> {
         };
         self.remember(&decision)?;
         let rest = self.handled(decision);
-        handled.events.extend(rest.events);
-        handled.effects.extend(rest.effects);
-        handled.report.lines.extend(rest.report.lines);
-        handled.wake_at = rest.wake_at;
+        handled.append(rest);
         // No act without a durable intent (E4). To drop a step that never ran is no act.
         handled
             .effects

@@ -128,6 +128,7 @@ pub fn incident() -> Vec<(Vec<Happening>, Vec<Effect>)> {
         plan: "emergency".into(),
         deadline: Timestamp::from_millis(60_000),
         steps: vec!["reroute".to_owned()],
+        plan_fingerprint: String::new(),
     };
     let intended = Happening::StepIntended {
         order: Box::new(order(1)),
@@ -139,6 +140,7 @@ pub fn incident() -> Vec<(Vec<Happening>, Vec<Effect>)> {
         message: Box::new(page.clone()),
         deliveries: vec![(EffectId(2), "pd".into()), (EffectId(3), "mail".into())],
         tried: Vec::new(),
+        instead_of: None,
     };
     let report = |effect, report| Happening::DeliveryReported {
         effect: EffectId(effect),

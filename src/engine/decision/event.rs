@@ -144,6 +144,9 @@ pub enum Happening {
         deadline: Timestamp,
         /// Its steps' names, in order.
         steps: Vec<String>,
+        /// The hash of the plan: a run never goes on with steps that were not decided on.
+        #[serde(default)]
+        plan_fingerprint: String,
     },
     /// A rollback was wanted and was not begun.
     RollbackNotBegun {
@@ -239,6 +242,9 @@ pub enum Happening {
         /// The receivers that were given it before and did not take it.
         #[serde(default)]
         tried: Vec<ReceiverName>,
+        /// The delivery that failed and that this one makes up for.
+        #[serde(default)]
+        instead_of: Option<EffectId>,
     },
     /// Something is known of a delivery.
     DeliveryReported {

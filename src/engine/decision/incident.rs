@@ -123,7 +123,7 @@ impl Draft<'_> {
                     details.push(format!("No rollback by plan `{plan}`: {why}"));
                     self.report.add(trigger.name.to_string(), Reason::NotBegun(why.clone()));
                     // A shadow or a joined rollback is told in the page itself; the rest calls for a human.
-                    if !matches!(refusal, Refusal::Shadow | Refusal::Joined(_)) {
+                    if self.calls_for_a_human(&refusal) {
                         refused = Some((plan.clone(), why));
                     }
                 }
@@ -144,6 +144,19 @@ impl Draft<'_> {
     fn take_blindness(&mut self, trigger: &Trigger, judgement: &Judgement) {
         let cause = Cause::Blind(judgement.key.clone());
         let why = match &judgement.verdict {
+            Verdict::Breached if self.is_starved(judgement) => {
+                let window = judgement.window;
+                let (seen, of) = (window.breached.rounded(), window.of);
+                let reason = format!(
+                    "{} is breached, but its sources answer too seldom: only {seen} of the last {of} are proven",
+                    trigger.name
+                );
+                let what =
+                    Opening { cause, target: trigger.target.clone(), severity: trigger.severity, reason };
+                let notify = self.setup.receivers_of(trigger.then.page.as_ref()).into_iter().collect();
+                let advice = "It cannot fire until they answer; nothing is rolled back.";
+                return self.open_and_page(what, window.since.unwrap_or(self.now), notify, advice);
+            }
             Verdict::Holds | Verdict::Breached => {
                 return self.resolve_cause(&cause, "it can be judged again");
             }
@@ -173,7 +186,20 @@ impl Draft<'_> {
         );
     }
 
+    /// Returns whether a trigger has been breached for long past its window and still cannot fire: answers are missing.
+    fn is_starved(&self, judgement: &Judgement) -> bool {
+        let window = judgement.window;
+        let pending = matches!(self.state().triggers.get(&judgement.key), Some(TriggerState::Pending { .. }));
+        pending
+            && !window.full
+            && window.since.is_some_and(|since| self.now.since(since) >= window.of + BLIND_AFTER)
+    }
+
     fn take_silence(&mut self, silence: &Silence) {
+        // Nobody asks any more: that is our silence, not the source's.
+        if self.state().stopping {
+            return;
+        }
         let source = &silence.source;
         let blind = |trigger: &&std::sync::Arc<Trigger>| trigger.sources.contains(source);
         let hit: Vec<_> = self.setup.rules.triggers.values().filter(blind).cloned().collect();
@@ -237,6 +263,10 @@ impl Draft<'_> {
     }
 
     pub(super) fn receiver_died(&mut self, receiver: &ReceiverName, why: &str) {
+        // One that was taken out of the configuration is not missed.
+        if !self.setup.receivers.contains(receiver) {
+            return;
+        }
         let reason = format!("receiver {receiver} refuses messages for good: {why}");
         self.open_own(
             Cause::DeadReceiver(receiver.clone()),
@@ -350,6 +380,18 @@ impl Draft<'_> {
         self.advance(rollback);
     }
 
+    /// Returns whether a refusal must be paged by itself: a shadow and a rollback under way are told in the page anyway.
+    fn calls_for_a_human(&self, refusal: &Refusal) -> bool {
+        match refusal {
+            Refusal::Shadow => false,
+            Refusal::Joined(rollback) => {
+                let run = self.state().rollbacks.get(rollback);
+                run.is_some_and(|run| matches!(run.phase, Phase::InDoubt { .. }))
+            }
+            _ => true,
+        }
+    }
+
     /// Says in words why a rollback is not begun.
     pub(super) fn explain(&self, refusal: &Refusal) -> String {
         match refusal {
@@ -400,6 +442,7 @@ impl Draft<'_> {
             target: target.clone(),
             plan: plan.clone(),
             deadline: self.now + known.map_or(Span::ZERO, |plan| plan.deadline),
+            plan_fingerprint: known.map(super::Plan::fingerprint).unwrap_or_default(),
             steps: known
                 .map(|plan| plan.steps.iter().map(|step| step.name.clone()).collect())
                 .unwrap_or_default(),

@@ -92,7 +92,10 @@ pub fn decide(state: &State, setup: &Setup, now: Timestamp, input: &Input) -> De
             draft.emit(Happening::Stopping);
         }
     }
-    let wake_at = draft.state().rollbacks.values().filter_map(Rollback::wake_at).min();
+    // What is left to the restart must not keep the loop awake.
+    let (stopping, now) = (draft.state().stopping, draft.now);
+    let due = draft.state().rollbacks.values().filter_map(Rollback::wake_at);
+    let wake_at = due.filter(|at| !stopping || *at > now).min();
     Decision { events: draft.events, effects: draft.effects, report: draft.report, wake_at }
 }
 

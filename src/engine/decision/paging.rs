@@ -4,11 +4,20 @@ use std::collections::BTreeSet;
 
 use super::draft::Draft;
 use super::effect::{Delivery, DeliveryReport, Effect, IncidentFacts, Message, MessageKind};
-use super::event::{Cause, Happening, Outcome};
+use super::event::{Cause, Happening, Outcome, Refusal};
 use super::rollback::Phase;
 use super::state::State;
 use crate::engine::model::{EffectId, IncidentId, JournalId, Labels, ReceiverName, RollbackId, Severity};
 use crate::engine::report::Reason;
+
+/// What was done about a message before it goes to another channel.
+#[derive(Default)]
+struct Before {
+    /// The receivers that had it already and are not tried again.
+    tried: BTreeSet<ReceiverName>,
+    /// The delivery that it makes up for.
+    instead_of: Option<EffectId>,
+}
 
 impl State {
     pub(super) fn report_delivery(
@@ -119,8 +128,17 @@ impl Draft<'_> {
         if fine {
             self.page_incident(rollback.incident, MessageKind::Update, summary, details);
         } else {
-            let key = format!("{}-rollback", rollback.incident.global(&facts.journal));
-            self.page(rollback.incident, MessageKind::Trigger, key, Severity::Critical, summary, details);
+            // Also whoever was told that this run would mend their incident too.
+            let joined = self.state().incidents.iter().filter(|(_, incident)| {
+                incident.resolved_at.is_none() && incident.refused == Some(Refusal::Joined(id))
+            });
+            let told: Vec<IncidentId> =
+                std::iter::once(rollback.incident).chain(joined.map(|(joined, _)| *joined)).collect();
+            for incident in told {
+                let key = format!("{}-rollback", incident.global(&facts.journal));
+                let (summary, details) = (summary.clone(), details.clone());
+                self.page(incident, MessageKind::Trigger, key, Severity::Critical, summary, details);
+            }
         }
     }
 
@@ -152,7 +170,7 @@ impl Draft<'_> {
                 summary.clone(),
                 details.clone(),
             );
-            self.send(id, message, &receivers, &BTreeSet::new());
+            self.send(id, message, &receivers, &Before::default());
         }
     }
 
@@ -168,7 +186,7 @@ impl Draft<'_> {
         let (Some(facts), Some(incident)) = (self.facts(id), self.state().incidents.get(&id)) else { return };
         let receivers: BTreeSet<ReceiverName> = incident.notify.iter().cloned().collect();
         let message = self.message(facts, kind, dedup_key, severity, summary, details);
-        self.send(id, message, &receivers, &BTreeSet::new());
+        self.send(id, message, &receivers, &Before::default());
     }
 
     fn message(
@@ -186,13 +204,13 @@ impl Draft<'_> {
         Message { kind, dedup_key, severity, summary, details, facts, decided_unix_ms, unjournaled }
     }
 
-    /// Gives a message to `receivers`; `tried` had it before and are not tried again.
+    /// Gives a message to `receivers`; `before` tells who had it already.
     fn send(
         &mut self,
         incident: IncidentId,
         message: Message,
         receivers: &BTreeSet<ReceiverName>,
-        tried: &BTreeSet<ReceiverName>,
+        before: &Before,
     ) {
         if receivers.is_empty() {
             let why = format!("no receiver is configured for: {}", message.summary);
@@ -205,7 +223,8 @@ impl Draft<'_> {
             incident,
             message: Box::new(message.clone()),
             deliveries: deliveries.clone(),
-            tried: tried.iter().cloned().collect(),
+            tried: before.tried.iter().cloned().collect(),
+            instead_of: before.instead_of,
         });
         // Ids that are not recorded would be given out again.
         if !decided {
@@ -233,8 +252,9 @@ impl Draft<'_> {
             DeliveryReport::Accepted(_) => self.receiver_lives(&receiver),
             DeliveryReport::FirstFailure(_) | DeliveryReport::Dead(_) => {
                 let dead = matches!(report, DeliveryReport::Dead(_));
-                if !page.accepted || dead {
-                    self.try_next_channel(&page, &receiver);
+                let forwarded = page.forwarded.contains(&effect);
+                if !forwarded && (!page.accepted || dead) {
+                    self.try_next_channel(&page, effect, &receiver);
                 }
                 if let DeliveryReport::Dead(why) = report {
                     self.receiver_died(&receiver, why);
@@ -244,7 +264,7 @@ impl Draft<'_> {
     }
 
     /// Sends a page that a channel did not take to one that it was not given to yet.
-    fn try_next_channel(&mut self, page: &super::state::Page, failed: &ReceiverName) {
+    fn try_next_channel(&mut self, page: &super::state::Page, effect: EffectId, failed: &ReceiverName) {
         let state = self.state();
         let next = self
             .setup
@@ -261,13 +281,14 @@ impl Draft<'_> {
             let mut message = page.message.clone();
             message.details.push(format!("Sent here because receiver {failed} did not take it."));
             let next = BTreeSet::from([next]);
-            self.send(page.incident, message.clone(), &next, &page.receivers);
+            let before = Before { tried: page.receivers.clone(), instead_of: Some(effect) };
+            self.send(page.incident, message.clone(), &next, &before);
             // Nobody has told this receiver that it is over, and nobody else will.
             let incident = self.state().incidents.get(&page.incident);
             if incident.is_some_and(|incident| incident.resolved_at.is_some()) {
                 message.kind = MessageKind::Resolve;
                 message.summary.push_str(": over by now");
-                self.send(page.incident, message, &next, &page.receivers);
+                self.send(page.incident, message, &next, &before);
             }
         }
     }

@@ -21,16 +21,15 @@ const OVERDUE_GRACE: Span = Span::from_secs(10);
 /// How often a rollback in doubt is paged again.
 const REMIND_EVERY: Span = Span::from_secs(15 * 60);
 
-impl Draft<'_> {
+impl<'a> Draft<'a> {
     /// Moves a run on: its next step, its proof, or its end.
     pub(super) fn advance(&mut self, id: RollbackId) {
         let Some(rollback) = self.state().rollbacks.get(&id) else { return };
         let Phase::Ready { next } = rollback.phase else { return };
-        let (setup, deadline, plan_name) = (self.setup, rollback.deadline, rollback.plan.clone());
+        let (deadline, plan) = (rollback.deadline, self.plan_of(rollback));
         let failed_hard = rollback.steps.last().filter(|record| {
-            let stops = setup
-                .plans
-                .get(&plan_name)
+            let stops = self
+                .plan_of(rollback)
                 .and_then(|plan| plan.steps.get(record.index))
                 .is_none_or(|step| step.on_error == OnError::Stop);
             record.ending.result != StepResult::Succeeded && stops && record.index + 1 == next
@@ -57,8 +56,8 @@ impl Draft<'_> {
             let why = format!("the deadline passed with {next} of {total} steps over");
             return self.end_rollback(id, Outcome::TimedOut, why);
         }
-        let Some(plan) = setup.plans.get(&plan_name) else {
-            let why = format!("plan `{plan_name}` is no longer configured");
+        let Some(plan) = plan else {
+            let why = format!("its plan was changed or removed after {next} of {total} steps");
             return self.end_rollback(id, Outcome::Failed, why);
         };
         if next >= total {
@@ -68,6 +67,12 @@ impl Draft<'_> {
         if !self.state().stopping {
             self.intend_step(id, plan, next, None);
         }
+    }
+
+    /// Returns a run's plan, if it is still the one that was decided on.
+    fn plan_of(&self, rollback: &Rollback) -> Option<&'a Plan> {
+        let plan = self.setup.plans.get(&rollback.plan)?;
+        (plan.fingerprint() == rollback.plan_fingerprint).then_some(plan)
     }
 
     /// Writes down that a step may be prepared. `again` is an effect that never ran.
@@ -124,8 +129,7 @@ impl Draft<'_> {
         for id in verifying {
             let Some(rollback) = self.state().rollbacks.get(&id) else { continue };
             let Phase::Verifying { seen, .. } = &rollback.phase else { continue };
-            let Some(verify) = self.setup.plans.get(&rollback.plan).and_then(|plan| plan.verify.as_ref())
-            else {
+            let Some(verify) = self.plan_of(rollback).and_then(|plan| plan.verify.as_ref()) else {
                 continue;
             };
             let fresh: Vec<CheckSeen> = verify
@@ -182,6 +186,8 @@ impl Draft<'_> {
     /// Looks at every run whose time has come.
     pub(super) fn wake_rollbacks(&mut self) {
         let now = self.now;
+        // Going down, a run that waits for something is left to the restart: nobody asks or prepares any more.
+        let stopping = self.state().stopping;
         let due: Vec<RollbackId> = {
             let due = |(id, rollback): (&RollbackId, &Rollback)| {
                 rollback.wake_at().is_some_and(|at| at <= now).then_some(*id)
@@ -192,6 +198,7 @@ impl Draft<'_> {
             let Some(rollback) = self.state().rollbacks.get(&id) else { continue };
             let (phase, deadline) = (rollback.phase.clone(), rollback.deadline);
             match phase {
+                Phase::Intended { .. } | Phase::Verifying { .. } if stopping => {}
                 Phase::Intended { order, .. } => {
                     self.effect(Effect::AbandonStep(order.effect));
                     let why = format!("step `{}` could not be begun in time; it never ran", order.step);
@@ -243,7 +250,7 @@ impl Draft<'_> {
     pub(super) fn take_up_rollbacks(&mut self, alive: &[EffectId]) {
         for id in self.runs_in(|phase| !matches!(phase, Phase::Ended { .. })) {
             let Some(rollback) = self.state().rollbacks.get(&id) else { continue };
-            let plan = self.setup.plans.get(&rollback.plan);
+            let plan = self.plan_of(rollback);
             match rollback.phase.clone() {
                 Phase::Ready { .. } => self.advance(id),
                 Phase::Intended { index, order, .. } => match plan {
@@ -251,12 +258,16 @@ impl Draft<'_> {
                     Some(plan) if self.now < rollback.deadline => {
                         self.intend_step(id, plan, index, Some(order.effect));
                     }
-                    _ => {
+                    Some(_) => {
                         let why = format!(
                             "the daemon was down until after the deadline; step `{}` never ran",
                             order.step
                         );
                         self.end_rollback(id, Outcome::TimedOut, why);
+                    }
+                    None => {
+                        let why = format!("its plan was changed or removed; step `{}` never ran", order.step);
+                        self.end_rollback(id, Outcome::Failed, why);
                     }
                 },
                 Phase::Started { index, effect, handle, .. } => {

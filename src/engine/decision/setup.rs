@@ -74,6 +74,21 @@ pub struct Plan {
     pub verify: Option<Verify>,
 }
 
+impl Plan {
+    /// Returns a hash over everything that a run of the plan would do and look at: a plan that was edited while it ran
+    /// is another plan, and one that another version of this program reads differently may be.
+    pub fn fingerprint(&self) -> String {
+        use sha2::{Digest, Sha256};
+        let proof = self.verify.as_ref().map(|verify| {
+            let conditions = verify.conditions.iter();
+            let conditions: Vec<_> = conditions.map(|held| (&held.text, &held.indicator.text)).collect();
+            (verify.warm_up, verify.within, &verify.on, conditions)
+        });
+        let substance = format!("{:?}", (&self.steps, proof));
+        Sha256::digest(substance).iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+}
+
 /// One step of a plan.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Step {

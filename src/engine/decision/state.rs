@@ -131,6 +131,9 @@ pub struct Page {
     pub receivers: BTreeSet<ReceiverName>,
     /// Deliveries without an end yet.
     pub outstanding: BTreeMap<EffectId, ReceiverName>,
+    /// Deliveries that failed and that another channel makes up for.
+    #[serde(default)]
+    pub forwarded: BTreeSet<EffectId>,
     /// Whether any receiver has said yes.
     pub accepted: bool,
 }
@@ -289,7 +292,15 @@ impl State {
     }
 
     fn begin_rollback(&mut self, event: &Event) -> Result<(), String> {
-        let Happening::RollbackDecided { rollback, incident, target, plan, deadline, steps } = &event.what
+        let Happening::RollbackDecided {
+            rollback,
+            incident,
+            target,
+            plan,
+            deadline,
+            steps,
+            plan_fingerprint,
+        } = &event.what
         else {
             return Ok(());
         };
@@ -314,6 +325,7 @@ impl State {
             incident: *incident,
             target: target.clone(),
             plan: plan.clone(),
+            plan_fingerprint: plan_fingerprint.clone(),
             begun_at: event.at,
             deadline: *deadline,
             step_names: steps.clone(),
@@ -345,7 +357,7 @@ impl State {
 
     fn change_page(&mut self, event: &Event) -> Result<(), String> {
         match &event.what {
-            Happening::PageDecided { incident, message, deliveries, tried } => {
+            Happening::PageDecided { incident, message, deliveries, tried, instead_of } => {
                 let Some((first, _)) = deliveries.first() else {
                     return Err("a page without a receiver".to_owned());
                 };
@@ -372,8 +384,15 @@ impl State {
                         .cloned()
                         .collect(),
                     outstanding: deliveries.iter().cloned().collect(),
+                    forwarded: BTreeSet::new(),
                     accepted: false,
                 };
+                if let Some(failed) = instead_of {
+                    let mut pages = self.pages.values_mut();
+                    if let Some(page) = pages.find(|page| page.outstanding.contains_key(failed)) {
+                        page.forwarded.insert(*failed);
+                    }
+                }
                 self.next_effect =
                     deliveries.iter().map(|(id, _)| id.0 + 1).max().unwrap_or(0).max(self.next_effect);
                 self.pages.insert(*first, page);

@@ -37,6 +37,8 @@ pub struct Measurements {
     windows: BTreeMap<TriggerKey, Watched>,
     heard: BTreeMap<SourceName, Hearing>,
     retention: Span,
+    /// The newest observation: answers that come late are judged no earlier than what was judged before them.
+    newest: Timestamp,
 }
 
 /// One trigger's window over one label set, as it is saved.
@@ -63,6 +65,8 @@ struct Watched {
 struct Hearing {
     asked_since: Timestamp,
     last_good: Option<Timestamp>,
+    /// Since when every answer has been good.
+    good_since: Option<Timestamp>,
     last: Option<Result<(), SourceFailure>>,
 }
 
@@ -101,6 +105,7 @@ impl Measurements {
             windows: BTreeMap::new(),
             heard: BTreeMap::new(),
             retention: MIN_RETENTION,
+            newest: now,
         };
         new.rewatch(watch, &[], now);
         new
@@ -141,7 +146,7 @@ impl Measurements {
             self.store.remove_source(&source);
         }
         for source in watch.paces.keys() {
-            let new = || Hearing { asked_since: now, last_good: None, last: None };
+            let new = || Hearing { asked_since: now, last_good: None, good_since: None, last: None };
             self.heard.entry(source.clone()).or_insert_with(new);
         }
         self.windows.retain(|key, watched| {
@@ -189,7 +194,8 @@ impl Measurements {
 
     /// Takes in one observation and judges whatever needs its source.
     pub fn observe(&mut self, observation: &Observation, watch: &Watch<'_>) -> Judged {
-        let now = observation.at;
+        self.newest = self.newest.max(observation.at);
+        let now = self.newest;
         let source = &observation.source;
         if !self.heard.contains_key(source) {
             return Judged::default();
@@ -202,6 +208,9 @@ impl Measurements {
         }
         if let Some(hearing) = self.heard.get_mut(source) {
             if answer.is_ok() {
+                if hearing.last != Some(Ok(())) {
+                    hearing.good_since = Some(now);
+                }
                 hearing.last_good = Some(now);
             }
             hearing.last = Some(answer);
@@ -359,11 +368,14 @@ impl Measurements {
             last: None,
         });
         let window = watched.window.observe(&rule.window, now, mark);
-        if mark == Mark::Uncovered {
-            watched.blind_since.get_or_insert(now);
-        } else {
-            watched.blind_since = None;
-        }
+        // Time in which a source failed is the source's own incident; blindness counts from its first good answer on.
+        let good = rule.sources.iter().filter_map(|source| self.heard.get(source)?.good_since).max();
+        let failing = matches!(verdict, Verdict::Unknown(UnknownReason::SourceFailed { .. }));
+        watched.blind_since = match (mark, failing) {
+            (Mark::Uncovered, false) => Some(watched.blind_since.unwrap_or(now).max(good.unwrap_or(now))),
+            (Mark::Uncovered, true) => Some(now),
+            _ => None,
+        };
         watched.last = Some((verdict.clone(), evidence.clone(), window));
         Some(Judgement { key, verdict, evidence, window, blind_since: watched.blind_since })
     }

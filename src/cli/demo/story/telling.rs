@@ -142,7 +142,7 @@ impl Teller {
             Happening::IncidentResolved { incident, reason } => {
                 say(Mark::Good, "resolved", format!("{incident}: {reason}"))
             }
-            Happening::PageDecided { incident, message, deliveries, tried } => {
+            Happening::PageDecided { incident, message, deliveries, tried, .. } => {
                 let receivers: Vec<_> = deliveries.iter().map(|(_, name)| name.as_str()).collect();
                 let what = match message.kind {
                     MessageKind::Trigger => "alert",

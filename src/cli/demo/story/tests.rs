@@ -77,6 +77,7 @@ impl Script {
                 plan: "emergency".into(),
                 deadline: Timestamp::from_millis(88_405),
                 steps: STEPS.map(str::to_owned).to_vec(),
+                plan_fingerprint: String::new(),
             },
         );
     }
@@ -112,7 +113,8 @@ impl Script {
                 incident: IncidentId(1),
                 message,
                 deliveries,
-                tried: Default::default(),
+                tried: Vec::new(),
+                instead_of: None,
             },
         );
         let told = kind != MessageKind::Resolve;

@@ -17,6 +17,9 @@ pub struct Rollback {
     pub target: TargetName,
     /// How.
     pub plan: PlanName,
+    /// The hash of the plan as it was decided on.
+    #[serde(default)]
+    pub plan_fingerprint: String,
     /// When it was decided.
     pub begun_at: Timestamp,
     /// When it must be over.
