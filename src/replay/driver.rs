@@ -237,3 +237,89 @@ impl Replay {
         std::mem::replace(self.engine.ledger(), MemoryLedger::new(journal))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::decision::{DeliveryReport, EffectOutcome};
+    use crate::engine::evaluation::SourcePace;
+    use crate::engine::model::JournalId;
+    use crate::replay::timeline;
+
+    const BEGIN: Timestamp = Timestamp::from_millis(1_000_000);
+
+    fn at(seconds: i64) -> Timestamp {
+        BEGIN + Span::from_secs(seconds)
+    }
+
+    fn clock(engine: Timestamp) -> ClockReading {
+        let ms = engine.as_millis();
+        ClockReading { engine, boot_id: "boot".to_owned(), boottime_ms: ms, wall_unix_ms: ms }
+    }
+
+    /// One source that is asked every 5 s, one receiver.
+    fn setup() -> Arc<Setup> {
+        let pace = SourcePace { every: Span::from_secs(5), silent_after: Span::from_secs(30) };
+        Arc::new(Setup {
+            fingerprint: "files".to_owned(),
+            sources: [("app".into(), pace)].into(),
+            receivers: ["pager".into()].into(),
+            ..Setup::default()
+        })
+    }
+
+    /// A receiver that says yes after a second.
+    fn takes(now: Timestamp, effect: &Effect) -> Vec<(Timestamp, Timed)> {
+        let outcome = EffectOutcome::Delivery(DeliveryReport::Accepted("202".to_owned()));
+        vec![(now + Span::from_secs(1), Timed::Input(Input::EffectFinished { effect: effect.id(), outcome }))]
+    }
+
+    fn answer(seconds: i64) -> Timed {
+        let (source, at, took) = ("app".into(), at(seconds), Span::ZERO);
+        Timed::Observation(Observation { source, at, took, answer: Ok(Vec::new()) })
+    }
+
+    #[test]
+    fn a_story_in_virtual_time_goes_on_after_a_restart() {
+        let ledger = MemoryLedger::new(JournalId::new("test"));
+        let mut replay = Replay::new(ledger, setup(), clock(BEGIN), Saved::default()).unwrap();
+        assert!(replay.begin(Vec::new()).unwrap().effects.is_empty());
+        replay.schedule(at(5), answer(5));
+        replay.run_until(at(60), takes).unwrap();
+        let before = replay.engine().state().clone();
+
+        let mut replay = Replay::new(replay.stop(), setup(), clock(at(70)), Saved::default()).unwrap();
+        assert_eq!(*replay.engine().state(), before);
+        assert!(replay.begin(Vec::new()).unwrap().effects.is_empty());
+        replay.schedule(at(72), answer(72));
+        replay.run_until(at(80), takes).unwrap();
+        assert_eq!(
+            timeline(replay.ledger().events(), BEGIN),
+            "\
++0.000s  journal test begins
++0.000s  daemon starts, 0s after the last record
++0.000s  files in force: files
++35.000s  incident I1 opens, medium, rearguard: source app has been silent for 30s: nothing was heard of it
++35.000s  page to pager: rearguard: source app has been silent for 30s: nothing was heard of it
++36.000s  pager took a message: 202
++70.000s  daemon starts, 34s after the last record
++70.000s  files in force: files
++72.000s  all-clear to pager: rearguard: source app is silent: source app answers again
++72.000s  incident I1 is resolved: source app answers again
++73.000s  pager took a message: 202
+"
+        );
+    }
+
+    #[test]
+    fn e8_a_clock_that_slips_does_not_take_events_along() {
+        let ledger = MemoryLedger::new(JournalId::new("test"));
+        let mut replay = Replay::new(ledger, setup(), clock(BEGIN), Saved::default()).unwrap();
+        assert!(replay.begin(Vec::new()).unwrap().effects.is_empty());
+        replay.schedule(at(10), Timed::Input(Input::Stopping));
+        replay.slip_clock(Span::from_secs(60));
+        let events = replay.run_until(at(20), takes).unwrap();
+        assert_eq!(events.iter().map(|event| event.at).collect::<Vec<_>>(), [BEGIN]);
+        assert_eq!(replay.clock().engine, at(20));
+    }
+}

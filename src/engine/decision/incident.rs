@@ -215,7 +215,7 @@ impl Draft<'_> {
         if notify.is_empty() {
             notify = self.setup.receivers.iter().cloned().collect();
         }
-        let why = silence.failure.as_ref().map_or("it never answered".to_owned(), ToString::to_string);
+        let why = silence.failure.as_ref().map_or("nothing was heard of it".to_owned(), ToString::to_string);
         let reason =
             format!("source {source} has been silent for {}: {why}", self.now.since(silence.since).rounded());
         let names: Vec<_> = hit.iter().map(|trigger| trigger.name.as_str()).collect();

@@ -521,3 +521,61 @@ fn going_down_begins_no_step_and_the_restart_takes_the_plan_up() {
     assert_eq!(acts(&effects), 1);
     assert_eq!(story.prepared().step, "warm");
 }
+
+#[test]
+fn e9_a_page_goes_on_to_another_channel_although_its_incident_is_over() {
+    let mut story = Story::new(setup());
+    let sent = deliveries(&story.fire("Errors"));
+    story.end_step(StepResult::Failed("no".to_owned()));
+    story.judge("Errors", Verdict::Holds, false);
+    assert!(story.said("incident I1 is resolved"));
+    let outcome = EffectOutcome::Delivery(DeliveryReport::Dead("401".to_owned()));
+    let moved = story.feed(Input::EffectFinished { effect: sent[0].0, outcome });
+    let spare: Vec<_> = deliveries(&moved).into_iter().filter(|(_, to, _)| to == "spare").collect();
+    let kinds: Vec<_> = spare.iter().map(|(_, _, kind)| *kind).collect();
+    // The last one tells that the first receiver is dead.
+    assert_eq!(
+        kinds,
+        [MessageKind::Trigger, MessageKind::Resolve, MessageKind::Trigger],
+        "{:#?}",
+        story.lines
+    );
+    let ids: BTreeSet<_> = deliveries(&story.effects).into_iter().map(|(id, ..)| id).collect();
+    assert_eq!(ids.len(), deliveries(&story.effects).len(), "no id leaves twice");
+}
+
+#[test]
+fn e9_what_left_unjournaled_and_was_forgotten_lends_its_ids_to_nothing() {
+    let before = Story::new(setup()).state;
+    let mut used = BTreeSet::new();
+    for epoch in [1, 2] {
+        // A process whose decisions all die with it.
+        let mut story = Story { state: before.clone(), ..Story::new(setup()) };
+        story.feed(Input::IntentRefused { reason: "disk full".to_owned(), epoch });
+        story.fire("Errors");
+        for (id, ..) in deliveries(&story.effects) {
+            assert!(used.insert(id), "{id} leaves twice");
+        }
+    }
+    let mut story = Story { state: before, ..Story::new(setup()) };
+    story.feed(Input::IntentRefused { reason: "disk full".to_owned(), epoch: 3 });
+    story.feed(Input::JournalRestored);
+    let sent = deliveries(&story.fire("Errors"));
+    assert!(sent.iter().all(|(id, ..)| !used.contains(id)));
+    assert!(story.said("incident I1 opens"), "the usual numbers go on: {:#?}", story.lines);
+}
+
+#[test]
+fn e5_a_trigger_that_fires_again_after_its_rollback_is_paged_and_runs_nothing() {
+    let mut story = Story::new(setup());
+    story.fire("Errors");
+    // It is quiet for a moment while the rollback runs, and pending again when that ends.
+    story.judge("Errors", Verdict::Holds, false);
+    story.judge("Errors", Verdict::Breached, false);
+    story.end_step(StepResult::Failed("no".to_owned()));
+    assert!(!story.said("incident I1 is resolved"));
+    let effects = story.fire("Errors");
+    assert_eq!(acts(&effects), 0);
+    assert!(story.said("no rollback of app by `back` for I1: it was run for this incident before, as R1"));
+    assert!(story.alarms().iter().any(|alarm| alarm.contains("REFUSED")), "{:?}", story.alarms());
+}

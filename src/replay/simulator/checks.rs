@@ -9,6 +9,7 @@ use super::steps::{Act, Steps};
 use crate::engine::decision::{Cause, Effect, Event, Happening, MessageKind, Mode, Outcome, Setup};
 use crate::engine::model::{EffectId, RollbackId, SourceName};
 use crate::engine::report::Reason;
+use crate::engine::rules::{Trigger, WindowSpec};
 use crate::engine::series::Observation;
 use crate::engine::time::{Span, Timestamp};
 use crate::journal::Handled;
@@ -138,20 +139,16 @@ impl Checks {
                 let Some(rule) = setup.rules.triggers.get(&(key.target.clone(), key.trigger.clone())) else {
                     return violated("E2", format!("`{}`, but there is no such rule", event.what));
                 };
-                self.rests_on(what, event, rule.sources.iter())?;
-                rule.sources.iter().try_for_each(|source| self.seen_twice(source, event))?;
-                if matches!(event.what, Happening::TriggerFiring { .. }) {
-                    let window = rule.window;
-                    return rule.sources.iter().try_for_each(|source| {
-                        self.covered(source, event, window.of, window.coverage, window.max_gap)
-                    });
+                let fires = matches!(event.what, Happening::TriggerFiring { .. });
+                for source in &rule.sources {
+                    self.rests_on(what, event, rule, source)?;
+                    self.seen_twice(source, event)?;
+                    if fires {
+                        self.covered(source, what, event, rule.window)?;
+                    }
                 }
                 Ok(())
             }
-            Happening::RollbackDecided { .. } => match what {
-                Some(Timed::Observation(observation)) if observation.answer.is_ok() => Ok(()),
-                other => violated("E2", format!("`{}` on {other:?}", event.what)),
-            },
             Happening::RollbackEnded { rollback, outcome: Outcome::Succeeded | Outcome::Partial, reason }
                 if reason.contains("the verification passed") =>
             {
@@ -166,24 +163,21 @@ impl Checks {
         }
     }
 
-    fn rests_on<'a>(
-        &self,
-        what: Option<&Timed>,
-        event: &Event,
-        sources: impl Iterator<Item = &'a SourceName>,
-    ) -> Found {
-        let sources: Vec<_> = sources.collect();
+    /// The last answer was good: it is this one, or it still speaks for now. Only an answer clears.
+    fn rests_on(&self, what: Option<&Timed>, event: &Event, rule: &Trigger, source: &SourceName) -> Found {
+        let hearing = self.hearings.get(source);
+        if hearing.and_then(|hearing| hearing.last_good) != Some(true) {
+            return violated("E2", format!("`{}` while {source} does not answer", event.what));
+        }
+        let speaks =
+            |hearing: &Hearing| hearing.good_at.is_some_and(|at| event.at.since(at) <= rule.window.max_gap);
         match what {
-            Some(Timed::Observation(observation))
-                if observation.answer.is_ok() && sources.contains(&&observation.source) => {}
-            other => return violated("E2", format!("`{}` on {other:?}", event.what)),
-        }
-        for source in sources {
-            if self.hearings.get(source).and_then(|hearing| hearing.last_good) != Some(true) {
-                return violated("E2", format!("`{}` while {source} does not answer", event.what));
+            Some(Timed::Observation(observation)) if rule.sources.contains(&observation.source) => Ok(()),
+            None if matches!(event.what, Happening::TriggerFiring { .. }) && hearing.is_some_and(speaks) => {
+                Ok(())
             }
+            other => violated("E2", format!("`{}` on {other:?}", event.what)),
         }
-        Ok(())
     }
 
     /// A rate needs two samples within its range.
@@ -200,17 +194,24 @@ impl Checks {
     }
 
     /// The window before `event` was really looked at.
-    fn covered(&self, source: &SourceName, event: &Event, of: Span, coverage: f64, max_gap: Span) -> Found {
+    fn covered(&self, source: &SourceName, what: Option<&Timed>, event: &Event, window: WindowSpec) -> Found {
         let Some(hearing) = self.hearings.get(source) else { return Ok(()) };
-        let last = hearing.all.last().map_or(event.at, |heard| heard.at);
-        let start = last - of;
-        let mut good: Vec<_> =
-            hearing.all.iter().filter(|heard| heard.is_good).map(|heard| heard.at).collect();
+        let WindowSpec { of, coverage, max_gap } = window;
+        let end = match what {
+            Some(Timed::Observation(observation)) => observation.at,
+            _ => event.at,
+        };
+        let mut good: Vec<_> = hearing
+            .all
+            .iter()
+            .filter(|heard| heard.is_good && heard.at <= end)
+            .map(|heard| heard.at)
+            .collect();
+        good.push(end);
         good.sort_unstable();
-        good.retain(|at| *at <= last);
         let looked = good.windows(2).map(|pair| {
             let until = pair[1].min(pair[0] + max_gap);
-            until.since(pair[0].max(start))
+            until.since(pair[0].max(end - of))
         });
         let looked = looked.fold(Span::ZERO, |total, span| total + span);
         if looked.as_secs_f64() + 0.001 < of.as_secs_f64() * coverage {
@@ -348,7 +349,7 @@ impl Checks {
                 }
                 if has_died
                     && !arrived
-                    && page.message.kind == MessageKind::Trigger
+                    && page.message.kind != MessageKind::Resolve
                     && setup.receivers.len() > 1
                 {
                     // Not only that one: whoever else was told of it may have died, too.
