@@ -339,7 +339,7 @@ triggers:
         let first = paged("-I1").expect("the incident is paged");
         assert!(first.says("Rollback R1 by plan `back` has begun."), "{first:?}");
         let proven =
-            events.iter().any(|event| event.triggers("-I1") && event.says("the verification passed"));
+            events.iter().any(|event| event.triggers("-I1") && event.summary.ends_with(", verified"));
         assert!(proven, "people are told that the rollback worked");
         let key = first.dedup_key.as_str();
         let others: Vec<_> = events.iter().filter(|event| !event.dedup_key.starts_with(key)).collect();

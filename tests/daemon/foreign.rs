@@ -110,7 +110,10 @@ triggers:
     let pages = eventually("what became of it is paged", || {
         let pages: Vec<_> =
             site.pager.events().into_iter().filter(|page| page.dedup_key.ends_with("-I1")).collect();
-        pages.iter().any(|page| page.says("rolled back by `relieve`")).then_some(pages)
+        pages
+            .iter()
+            .any(|page| page.summary.ends_with(", NOT verified: the plan has no verification"))
+            .then_some(pages)
     });
     assert!(pages[0].summary.starts_with("host does something: "), "{}", pages[0].summary);
     assert!(pages[0].says("Rollback R1 by plan `relieve` has begun."), "{:?}", pages[0]);

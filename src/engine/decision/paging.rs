@@ -99,8 +99,13 @@ impl Draft<'_> {
         let Some(facts) = self.facts(rollback.incident) else { return };
         let took = self.now.since(rollback.begun_at).rounded();
         let (summary, fine) = match &rollback.phase {
-            Phase::Ended { outcome: Outcome::Succeeded, reason, .. } => {
-                (format!("{}: rolled back by `{}` in {took}: {reason}", rollback.target, rollback.plan), true)
+            Phase::Ended { outcome: Outcome::Succeeded, .. } => {
+                let plan = self.setup.plans.get(&rollback.plan);
+                let proof = match plan.is_some_and(|plan| plan.verify.is_some()) {
+                    true => "verified",
+                    false => "NOT verified: the plan has no verification",
+                };
+                (format!("{}: rolled back by `{}` in {took}, {proof}", rollback.target, rollback.plan), true)
             }
             Phase::Ended { outcome, reason, .. } => {
                 (format!("{}: rollback `{}` {outcome}: {reason}", rollback.target, rollback.plan), false)

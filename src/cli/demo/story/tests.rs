@@ -243,7 +243,7 @@ pub fn story(sabotage: Option<Sabotage>) -> Vec<Item> {
             script.event(33_905, saw(&[(Verdict::Holds, Some("0%")), (Verdict::Holds, Some("5.2ms"))]));
             let reason = "every step was done and the verification passed";
             script.event(33_905, ended(Outcome::Succeeded, reason));
-            let done = "trading-app: rolled back by `emergency` in 6s: every step was done and the verification passed";
+            let done = "trading-app: rolled back by `emergency` in 6s, verified";
             script.message(33_905, MessageKind::Update, INCIDENT_KEY, done, pagerduty_works);
             let evidence = Some(evidence(0.031, "3.1%"));
             script.event(36_900, Happening::TriggerCleared { key: key(), evidence, removed: false });
