@@ -46,7 +46,7 @@ fn no_world_breaks_an_invariant() {
                 broken.push(outcome);
                 continue;
             }
-            if seed % TWICE == 0 {
+            if seed.is_multiple_of(TWICE) {
                 assert_eq!(
                     run(seed).hash,
                     outcome.hash,
