@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use super::{CONFIG, CommandError, Exit, print};
 use crate::config::{self, Style};
+use crate::engine::decision::counted;
 
 /// What `check` takes.
 #[derive(Debug, clap::Args)]
@@ -47,10 +48,6 @@ pub(super) fn run(arguments: &CheckArguments) -> Result<Exit, CommandError> {
         }
     }
     Ok(exit)
-}
-
-fn counted(count: usize, what: &str) -> String {
-    if count == 1 { format!("1 {what}") } else { format!("{count} {what}s") }
 }
 
 /// Returns whether a file that was given for `rearguard.yaml` is one of the files that it names.

@@ -7,7 +7,7 @@ use super::{CommandError, DaemonArguments, Exit, Output, client, print, print_js
 use crate::daemon::control::{Answer, Request};
 use crate::daemon::core::DaemonStatus;
 use crate::daemon::latency::Quantiles;
-use crate::engine::decision::{Mode, Phase, State, TriggerState};
+use crate::engine::decision::{Mode, Phase, State, TriggerState, counted};
 use crate::engine::evaluation::{SourceLook, TriggerLook, Verdict};
 use crate::engine::time::Timestamp;
 
@@ -84,7 +84,7 @@ fn targets(status: &DaemonStatus) -> Vec<Vec<String>> {
         let version = known.and_then(|known| known.version.as_deref()).unwrap_or("unknown");
         let doing = match known.and_then(|known| known.in_flight) {
             Some(rollback) => format!("rollback {rollback} in flight"),
-            None => format!("{} rollbacks so far", known.map_or(0, |known| known.begun.len())),
+            None => format!("{} so far", counted(known.map_or(0, |known| known.begun.len()), "rollback")),
         };
         vec![name.clone(), mode.to_owned(), format!("version {version}"), doing]
     };

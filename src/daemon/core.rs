@@ -15,7 +15,7 @@ use super::latency::{Latencies, LatencyReport};
 use super::log;
 use super::systemd::Systemd;
 use crate::engine::Status;
-use crate::engine::decision::{Command, Effect, Input, Setup};
+use crate::engine::decision::{Command, Effect, Input, Setup, counted};
 use crate::engine::evaluation::SavedWindow;
 use crate::engine::series::Observation;
 use crate::engine::time::{Span, Timestamp};
@@ -216,11 +216,7 @@ impl Core {
 
     /// What must be done now and then, whatever happens.
     fn keep_house(&mut self) -> Result<(), Fatal> {
-        let offset = self.clock.wall_offset();
-        let drift = offset - self.engine.engine().state().wall_offset;
-        if drift > WALL_DRIFT || drift < -WALL_DRIFT {
-            self.handle(&Input::WallClock { offset })?;
-        }
+        self.follow_wall_clock()?;
         // A journal that was lost is tried again, even if nothing happens.
         if self.engine.engine().state().journal_lost.is_some() {
             self.handle(&Input::Woke)?;
@@ -232,6 +228,16 @@ impl Core {
         if self.systemd.is_due() {
             self.save_measurements();
             self.systemd.feed();
+        }
+        Ok(())
+    }
+
+    /// Tells the engine where the wall clock stands, once it stands elsewhere.
+    pub(super) fn follow_wall_clock(&mut self) -> Result<(), Fatal> {
+        let offset = self.clock.wall_offset();
+        let drift = offset - self.engine.engine().state().wall_offset;
+        if drift > WALL_DRIFT || drift < -WALL_DRIFT {
+            self.handle(&Input::WallClock { offset })?;
         }
         Ok(())
     }
@@ -303,7 +309,12 @@ impl Core {
         let triggers = engine.setup().rules.triggers.len();
         let armed = engine.setup().targets.values();
         let armed = armed.filter(|target| target.mode == crate::engine::decision::Mode::Armed).count();
-        let mut line = format!("{triggers} triggers, {armed} targets armed, {open} open incidents");
+        let mut line = format!(
+            "{}, {} armed, {}",
+            counted(triggers, "trigger"),
+            counted(armed, "target"),
+            counted(open, "open incident")
+        );
         if state.degraded.is_some() {
             line.push_str("; DEGRADED: files on disk are bad");
         }

@@ -224,7 +224,7 @@ fn begin(
             .create(now.clone(), recovered.journal.clone())
             .map_err(|error| DaemonError::State(error.to_string()))?;
     }
-    core.handle(&Input::WallClock { offset: core.clock.wall_offset() })?;
+    core.follow_wall_clock()?;
     let fingerprint = loaded.setup.fingerprint.clone();
     let good = degraded.is_none();
     core.handle(&Input::SetupLoaded { fingerprint, degraded })?;

@@ -14,9 +14,12 @@ use super::projection::number;
 use super::recovery;
 use super::schema::{self, fact};
 use super::store::{LastCommit, decode};
-use crate::engine::decision::{Cause, EVENT_VERSION, Event};
+use crate::engine::decision::{Cause, EVENT_VERSION, Event, Happening};
 use crate::engine::model::{IncidentId, JournalId, Severity, TargetName};
 use crate::engine::time::Timestamp;
+
+/// How many events before an incident's opening are searched for the first breach of its trigger.
+const BEFORE_OPENING_MAX: usize = 1000;
 
 /// A journal opened for reading; takes no lock and never writes, so it may run beside the daemon.
 #[derive(Debug)]
@@ -116,14 +119,37 @@ impl Reader {
     /// Returns every event of one incident, oldest first; empty where there is no such incident.
     ///
     /// Those are its opening and end, its rollbacks with their steps and proofs, its pages with what became of them,
-    /// and what its trigger did while it was open.
+    /// and what its trigger did, from the first breach on.
     ///
     /// # Errors
     /// The file cannot be read, or an event in it cannot.
     pub fn events_of_incident(&self, incident: IncidentId) -> Result<Vec<Record>, ReadError> {
         let sql = "SELECT events.* FROM incident_events JOIN events USING (seq)
                    WHERE incident = ?1 ORDER BY seq LIMIT ?2";
-        self.records(sql, incident.0, usize::MAX)
+        let records = self.records(sql, incident.0, usize::MAX)?;
+        let mut all = self.before_opening(&records)?;
+        all.extend(records);
+        Ok(all)
+    }
+
+    /// Returns what an incident's trigger did from its first breach until it opened the incident.
+    fn before_opening(&self, records: &[Record]) -> Result<Vec<Record>, ReadError> {
+        let opening = records.iter().find_map(|record| match &record.event.what {
+            Happening::IncidentOpened { cause: Cause::Trigger(key), since, .. } => {
+                Some((record.seq, key, *since))
+            }
+            _ => None,
+        });
+        let Some((opened, trigger, since)) = opening else { return Ok(Vec::new()) };
+        let sql = "SELECT * FROM events WHERE seq < ?1 ORDER BY seq DESC LIMIT ?2";
+        let mut before = self.records(sql, opened, BEFORE_OPENING_MAX)?;
+        before.retain(|record| {
+            record.event.at >= since
+                && matches!(&record.event.what,
+                    Happening::TriggerPending { key, .. } | Happening::TriggerFiring { key, .. } if key == trigger)
+        });
+        before.reverse();
+        Ok(before)
     }
 
     /// Returns the newest `limit` incidents, newest first.

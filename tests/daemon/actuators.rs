@@ -82,8 +82,7 @@ fn bad_actuators_are_recorded_and_paged_and_the_target_is_free_again() {
     eventually("no target is still held by its failed rollback", || {
         (rows("2 rollbacks so far") == CASES.len()).then_some(())
     });
-    let failing =
-        list().lines().filter(|line| line.contains("failing-app")).last().unwrap_or_default().to_owned();
+    let failing = list().lines().rfind(|line| line.contains("failing-app")).unwrap_or_default().to_owned();
     let id = failing.split_whitespace().next().expect("the list begins with ids").to_owned();
     let told = site.told(&["incident", "show", &id]);
     assert_says(

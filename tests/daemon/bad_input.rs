@@ -22,7 +22,7 @@ fn bad_answers() -> BTreeMap<&'static str, (Vec<u8>, &'static str)> {
         // An answer without a single byte is what a dying process gives.
         ("dying", (Vec::new(), "broken or cut off")),
         ("html", (answer("200 OK", "text/html", "<html>log in</html>"), "got HTML, not metrics")),
-        ("cut", (whole[..whole.len() - 5].as_bytes().to_vec(), "broken or cut off")),
+        ("cut", (whole.as_bytes()[..whole.len() - 5].to_vec(), "broken or cut off")),
         ("line", (crate::daemon_fixture::endpoint::metrics("app_broken 0\napp_orders fifty\n"), "line 2")),
         ("empty", (crate::daemon_fixture::endpoint::metrics(""), "the page is empty")),
         ("busy", (answer("503 Service Unavailable", "text/plain", "later"), "answered 503")),

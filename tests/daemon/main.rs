@@ -5,6 +5,7 @@ mod application;
 mod bad_input;
 #[path = "../daemon_fixture/mod.rs"]
 mod daemon_fixture;
+mod deliveries;
 mod files;
 mod foreign;
 mod modes;

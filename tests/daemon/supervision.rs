@@ -100,6 +100,69 @@ fn a_stop_waits_for_the_running_step_and_the_next_start_goes_on_without_doubt() 
     assert!(second.stop().success());
 }
 
+#[test]
+fn a_step_that_outlives_its_daemon_is_in_doubt_until_somebody_says_what_became_of_it() {
+    let site = Site::new();
+    let app = Application::start("app_broken 1\n");
+    configure(&site, &app);
+    let mut first = site.start();
+    eventually("the first step runs", || site.read("steps").contains("first begins").then_some(()));
+    first.signal(Signal::KILL);
+    eventually("the daemon is gone", || first.ended());
+
+    let _second = site.start();
+    let page = eventually("people are asked", || {
+        site.pager.events().into_iter().find(|event| event.triggers("-I1-rollback"))
+    });
+    assert_says(
+        &page.summary,
+        &["app: rollback `back` is IN DOUBT: the daemon restarted while it ran; process "],
+    );
+    assert_says(&page.summary, &["still runs"]);
+    for told in ["Step first: IN DOUBT", "Step second: not started", "rollback settle R1 --done | --not-done"]
+    {
+        assert!(page.says(told), "{told}: {page:?}");
+    }
+    assert_says(&site.told(&["status"]), &["rollback R1 IS IN DOUBT"]);
+    site.write("go", "");
+    eventually("the step ends by itself", || site.read("steps").contains("first ends").then_some(()));
+    let scrapes = app.scrapes();
+    eventually("the daemon goes on watching", || (app.scrapes() > scrapes + 4).then_some(()));
+    assert_eq!(site.read("steps"), "first begins\nfirst ends\n", "nothing more is done");
+
+    let wrong = site.run(&["rollback", "settle", "R7", "--done"]);
+    assert_eq!(wrong.status.code(), Some(1));
+    assert_says(&String::from_utf8_lossy(&wrong.stderr), &["R7 has no step in doubt"]);
+    assert_says(&site.told(&["rollback", "settle", "R1", "--done"]), &["R1 is settled as done"]);
+    eventually("the plan goes on", || site.read("steps").contains("second ends").then_some(()));
+    assert_eq!(site.read("steps"), "first begins\nfirst ends\nsecond begins\nsecond ends\n");
+    let story = site.told(&["incident", "show", "I1"]);
+    assert_says(&story, &["IN DOUBT: the daemon restarted while it ran", "is settled as done by uid "]);
+}
+
+#[test]
+fn a_state_directory_that_cannot_be_used_is_a_reason_and_no_readiness() {
+    let site = Site::new();
+    let app = Application::start("app_broken 0\n");
+    configure(&site, &app);
+    let socket = UnixDatagram::bind(site.path("notify")).expect("a socket");
+    std::fs::remove_dir(site.path("state")).expect("it is empty");
+    for (what, says) in [("missing", "it does not exist; create it"), ("a file", "it is not a directory")] {
+        let mut command = Command::new(REARGUARD);
+        command.args(["run", "--config"]).arg(site.config()).env("NOTIFY_SOCKET", site.path("notify"));
+        let refused = command.output().expect("it starts and ends");
+        let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+        assert_eq!(refused.status.code(), Some(1), "{what}: {said}");
+        assert_says(&said, &["/state", says]);
+        site.write("state", "");
+    }
+    let heard = told(&socket, Duration::from_millis(50));
+    assert!(heard.iter().all(|line| line != "READY=1"), "{heard:?}");
+    let status = site.run(&["status"]);
+    assert_eq!(status.status.code(), Some(1));
+    assert_says(&String::from_utf8_lossy(&status.stderr), &["no daemon answers at ", "is it running?"]);
+}
+
 /// Takes what the daemon has told its service manager, until nothing comes for `quiet`.
 fn told(socket: &UnixDatagram, quiet: Duration) -> Vec<String> {
     socket.set_read_timeout(Some(quiet)).expect("a timeout");
@@ -132,9 +195,9 @@ fn the_service_manager_hears_readiness_status_and_signs_of_life_only_while_the_e
         });
     };
     hears("it is ready", "READY=1");
-    hears("and says what it watches", "STATUS=1 triggers, 1 targets armed, 0 open incidents");
+    hears("and says what it watches", "STATUS=1 trigger, 1 target armed, 0 open incidents");
     hears("it is alive", "WATCHDOG=1");
-    hears("the status follows what happens", "STATUS=1 triggers, 1 targets armed, 1 open incidents");
+    hears("the status follows what happens", "STATUS=1 trigger, 1 target armed, 1 open incident");
     hears("it is still alive", "WATCHDOG=1");
 
     daemon.signal(Signal::STOP);

@@ -32,6 +32,11 @@ impl fmt::Display for Measured<'_> {
     }
 }
 
+/// Returns a count with its noun: `1 step`, `2 steps`.
+pub fn counted(count: usize, what: &str) -> String {
+    if count == 1 { format!("1 {what}") } else { format!("{count} {what}s") }
+}
+
 impl fmt::Display for Happening {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -57,16 +62,17 @@ impl fmt::Display for Happening {
                 previous.as_ref().map_or(Ok(()), |previous| write!(f, " (before: {})", OneLine(previous)))
             }
             Self::TriggerPending { key, window, evidence } => {
-                write!(f, "{} is pending for {window}{}", key.trigger, Measured(evidence.as_ref()))
+                let measured = Measured(evidence.as_ref());
+                write!(f, "{}/{} is pending, fires after {window}{measured}", key.target, key.trigger)
             }
             Self::TriggerFiring { key, evidence, .. } => {
-                write!(f, "{} FIRES{}", key.trigger, Measured(evidence.as_ref()))
+                write!(f, "{}/{} FIRES{}", key.target, key.trigger, Measured(evidence.as_ref()))
             }
             Self::TriggerCleared { key, removed: true, .. } => {
-                write!(f, "{} is gone: its rule was removed", key.trigger)
+                write!(f, "{}/{} is gone: its rule was removed", key.target, key.trigger)
             }
             Self::TriggerCleared { key, evidence, .. } => {
-                write!(f, "{} is quiet again{}", key.trigger, Measured(evidence.as_ref()))
+                write!(f, "{}/{} is quiet again{}", key.target, key.trigger, Measured(evidence.as_ref()))
             }
             Self::IncidentOpened { incident, target, severity, reason, .. } => {
                 write!(f, "incident {incident} opens, {severity}, {target}: {}", OneLine(reason))
@@ -75,7 +81,8 @@ impl fmt::Display for Happening {
                 write!(f, "incident {incident} is resolved: {}", OneLine(reason))
             }
             Self::RollbackDecided { rollback, incident, target, plan, steps, .. } => {
-                write!(f, "rollback {rollback} of {target} by `{plan}` for {incident}: {} steps", steps.len())
+                let steps = counted(steps.len(), "step");
+                write!(f, "rollback {rollback} of {target} by `{plan}` for {incident}: {steps}")
             }
             Self::RollbackNotBegun { incident, target, plan, refusal } => {
                 write!(f, "no rollback of {target} by `{plan}` for {incident}: {refusal}")

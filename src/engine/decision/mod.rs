@@ -17,6 +17,7 @@ pub mod rollback;
 pub mod setup;
 pub mod state;
 
+pub use describe::counted;
 pub use effect::{
     Delivery, DeliveryReport, Effect, EffectClass, IncidentFacts, Message, MessageKind, StepEnding,
     StepHandle, StepOrder, StepResult,

@@ -115,8 +115,8 @@ impl Script {
                 tried: Default::default(),
             },
         );
-        let action = if kind == MessageKind::Trigger { "trigger" } else { "resolve" };
-        let told = kind == MessageKind::Trigger;
+        let told = kind != MessageKind::Resolve;
+        let action = if told { "trigger" } else { "resolve" };
         let answered = if pagerduty_works { 202 } else { 500 };
         self.page(
             ms + 12,
@@ -138,7 +138,11 @@ impl Script {
             ms + 15,
             Happening::DeliveryReported { effect: page, receiver: "pagerduty".into(), report },
         );
-        let status = if told { "CRITICAL" } else { "RESOLVED" };
+        let status = match kind {
+            MessageKind::Trigger => "CRITICAL",
+            MessageKind::Update => "UPDATE",
+            MessageKind::Resolve => "RESOLVED",
+        };
         let subject = format!("[Rearguard] {status} {summary}");
         let mail_to = vec!["on-call@demo.example".to_owned()];
         let arrived = Mail { subject, to: mail_to, ..Mail::default() };
@@ -238,7 +242,7 @@ pub fn story(sabotage: Option<Sabotage>) -> Vec<Item> {
             let reason = "every step was done and the verification passed";
             script.event(33_905, ended(Outcome::Succeeded, reason));
             let done = "trading-app: rolled back by `emergency` in 6s: every step was done and the verification passed";
-            script.message(33_905, MessageKind::Trigger, INCIDENT_KEY, done, pagerduty_works);
+            script.message(33_905, MessageKind::Update, INCIDENT_KEY, done, pagerduty_works);
             let evidence = Some(evidence(0.031, "3.1%"));
             script.event(36_900, Happening::TriggerCleared { key: key(), evidence, removed: false });
             let reason = "the condition is no longer met".to_owned();
