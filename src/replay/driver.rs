@@ -47,6 +47,8 @@ pub struct Replay {
     clock: ClockReading,
     queue: Queue<Timed>,
     wake_at: Option<Timestamp>,
+    /// How far back the next reading of the clock falls.
+    slip: Span,
 }
 
 impl Replay {
@@ -75,7 +77,7 @@ impl Replay {
         }
         let (epoch, head) = (ledger.open(), ledger.head());
         let engine = DurableEngine::new(engine, ledger, epoch, head, Arc::new(|_| {}));
-        Ok(Self { engine, clock, queue: Queue::default(), wake_at: None })
+        Ok(Self { engine, clock, queue: Queue::default(), wake_at: None, slip: Span::ZERO })
     }
 
     /// Comes up: names a new journal, takes up what was left, says which files are in force.
@@ -100,7 +102,7 @@ impl Replay {
             Input::SetupLoaded { fingerprint, degraded: None },
         ];
         for input in inputs {
-            let handled = self.input(&input)?;
+            let handled = self.input(&self.clock.clone(), &input)?;
             all.events.extend(handled.events);
             all.effects.extend(handled.effects);
             all.report.lines.extend(handled.report.lines);
@@ -133,20 +135,21 @@ impl Replay {
         self.advance(at);
         let queued = self.queue.next_at().is_some_and(|due| due <= at);
         let what = if queued { self.queue.pop().map(|(_, what)| what) } else { None };
+        let reading = self.reading();
         let handled = match &what {
             Some(Timed::Observation(observation)) => {
-                let handled = self.engine.observe(&self.clock, observation)?;
+                let handled = self.engine.observe(&reading, observation)?;
                 self.wake_at = handled.wake_at;
                 handled
             }
-            Some(Timed::Input(input)) => self.input(input)?,
+            Some(Timed::Input(input)) => self.input(&reading, input)?,
             Some(Timed::Setup(setup)) => {
                 self.engine.engine_mut().replace_setup(Arc::clone(setup), self.clock.engine);
                 let fingerprint = setup.fingerprint.clone();
-                self.input(&Input::SetupLoaded { fingerprint, degraded: None })?
+                self.input(&reading, &Input::SetupLoaded { fingerprint, degraded: None })?
             }
             None => {
-                let handled = self.engine.wake(&self.clock)?;
+                let handled = self.engine.wake(&reading)?;
                 self.wake_at = handled.wake_at;
                 handled
             }
@@ -177,8 +180,14 @@ impl Replay {
         Ok(events)
     }
 
-    fn input(&mut self, input: &Input) -> Result<Handled, Fatal> {
-        let handled = self.engine.handle(&self.clock, input)?;
+    /// Reads the clock, which may be wrong once.
+    fn reading(&mut self) -> ClockReading {
+        let slip = std::mem::replace(&mut self.slip, Span::ZERO);
+        ClockReading { engine: self.clock.engine - slip, ..self.clock.clone() }
+    }
+
+    fn input(&mut self, reading: &ClockReading, input: &Input) -> Result<Handled, Fatal> {
+        let handled = self.engine.handle(reading, input)?;
         self.wake_at = handled.wake_at;
         Ok(handled)
     }
@@ -189,6 +198,11 @@ impl Replay {
         self.clock.engine += Span::from_millis(ms);
         self.clock.boottime_ms += ms;
         self.clock.wall_unix_ms += ms;
+    }
+
+    /// Lets the next reading of the host's clock be too early (E8).
+    pub fn slip_clock(&mut self, by: Span) {
+        self.slip = by;
     }
 
     /// Sets the wall clock forward, or back; the engine hears of it at once.

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::channels::Channels;
-use super::files::{DEADLINE_MAX, REACH_MAX};
+use super::files::{DEADLINE_MAX, RANGE_MAX, REACH_MAX};
 use super::log::{Log, PageSeen, Violation, calls_for_page, is_rollback_page};
 use super::steps::{Act, Steps};
 use crate::engine::decision::{Cause, Effect, Event, Happening, MessageKind, Mode, Outcome, Setup};
@@ -42,6 +42,8 @@ struct Hearing {
 pub(super) struct Checks {
     pub(super) log: Log,
     hearings: BTreeMap<SourceName, Hearing>,
+    /// Steps that somebody has looked at and found not done.
+    pub(super) not_done: BTreeSet<EffectId>,
     /// When each rollback first did something, in true time.
     first_acts: BTreeMap<RollbackId, Act>,
 }
@@ -137,6 +139,7 @@ impl Checks {
                     return violated("E2", format!("`{}`, but there is no such rule", event.what));
                 };
                 self.rests_on(what, event, rule.sources.iter())?;
+                rule.sources.iter().try_for_each(|source| self.seen_twice(source, event))?;
                 if matches!(event.what, Happening::TriggerFiring { .. }) {
                     let window = rule.window;
                     return rule.sources.iter().try_for_each(|source| {
@@ -181,6 +184,19 @@ impl Checks {
             }
         }
         Ok(())
+    }
+
+    /// A rate needs two samples within its range.
+    fn seen_twice(&self, source: &SourceName, event: &Event) -> Found {
+        let heard = self.hearings.get(source).map_or(&[][..], |hearing| hearing.all.as_slice());
+        let last = heard.last().map_or(event.at, |heard| heard.at);
+        let counted = |heard: &&Heard| {
+            heard.is_good && heard.has_counters && heard.at <= last && last.since(heard.at) <= RANGE_MAX
+        };
+        match heard.iter().filter(counted).count() {
+            0 | 1 => violated("E2", format!("`{}` on fewer than two samples", event.what)),
+            _ => Ok(()),
+        }
     }
 
     /// The window before `event` was really looked at.
@@ -299,7 +315,7 @@ impl Checks {
     /// E4, E3, E7: something was done to the world. Was it written down before, and is it the first time?
     pub(super) fn acted(&mut self, act: &Act, ledger: &MemoryLedger, steps: &Steps, setup: &Setup) -> Found {
         written_ahead(act, ledger)?;
-        once(act, ledger, steps, setup)?;
+        once(act, ledger, steps, setup, &self.not_done)?;
         if steps.runs_besides(&act.target, act.rollback, act.at) {
             return violated("E3", format!("{} acts at {} beside another", act.rollback, act.target));
         }
@@ -389,7 +405,13 @@ fn written_ahead(act: &Act, ledger: &MemoryLedger) -> Found {
 }
 
 /// No key twice; no step twice, unless that does no harm or somebody has said that it was not done.
-fn once(act: &Act, ledger: &MemoryLedger, steps: &Steps, setup: &Setup) -> Found {
+fn once(
+    act: &Act,
+    ledger: &MemoryLedger,
+    steps: &Steps,
+    setup: &Setup,
+    not_done: &BTreeSet<EffectId>,
+) -> Found {
     let before: Vec<&Act> = steps.acts().iter().take(steps.acts().len() - 1).collect();
     if before.iter().any(|other| other.key == act.key) {
         return violated("E4", format!("{} was done twice", act.key));
@@ -407,8 +429,7 @@ fn once(act: &Act, ledger: &MemoryLedger, steps: &Steps, setup: &Setup) -> Found
         setup.plans.get(&plan).and_then(|plan| plan.steps.get(index)).is_none_or(|step| step.idempotent);
     for other in before {
         let same = place_of(other.effect).is_some_and(|place| place.0 == rollback && place.1 == index);
-        let settled = |event: &Event| matches!(&event.what, Happening::StepSettled { effect, done: false, .. } if *effect == other.effect);
-        if same && !idempotent && !ledger.events().iter().any(settled) {
+        if same && !idempotent && !not_done.contains(&other.effect) {
             return violated(
                 "E4",
                 format!("step {index} of {rollback} was done as {} and {}", other.key, act.key),

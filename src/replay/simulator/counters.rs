@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 /// Everything that the worlds taken together must have contained.
-pub const EXPECTED: [&str; 64] = [
+pub const EXPECTED: [&str; 65] = [
     "crash",
     "crash before commit",
     "crash after commit, before effects",
@@ -27,6 +27,7 @@ pub const EXPECTED: [&str; 64] = [
     "scrape missing",
     "counter reset",
     "wall clock jumped",
+    "clock went backwards",
     "reload",
     "reload that removed a rule",
     "reload that changed a rule",

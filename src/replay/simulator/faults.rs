@@ -74,6 +74,9 @@ fn draw_host(queue: &mut Queue<Due>, when: &impl Fn(&mut Random) -> Timestamp, r
             random.pick(&[Span::from_secs(3600), -Span::from_secs(3600), -Span::from_secs(86_400 * 400)]);
         queue.add(when(random), Due::WallJump(by));
     }
+    for _ in 0..random.below(3) {
+        queue.add(when(random), Due::ClockSlip(random.secs(1, 30)));
+    }
     for _ in 0..random.pick(&[0, 0, 1, 2]) {
         queue.add(when(random), if random.chance(80) { Due::Reload } else { Due::BadFiles });
     }

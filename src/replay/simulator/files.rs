@@ -17,7 +17,10 @@ use crate::engine::time::Span;
 /// The longest deadline of a plan that is drawn.
 pub(super) const DEADLINE_MAX: Span = Span::from_secs(180);
 
-/// The longest window and the longest range of a rule that is drawn, together: how far back a verdict may look.
+/// The longest range of a rule that is drawn.
+pub(super) const RANGE_MAX: Span = Span::from_secs(60);
+
+/// The longest window and the longest range together: how far back a verdict may look.
 pub(super) const REACH_MAX: Span = Span::from_secs(60 + 60);
 
 /// Returns the name of a target's own source.

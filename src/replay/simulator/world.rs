@@ -52,6 +52,7 @@ pub(super) enum Due {
     JournalWorks,
     CommitTrouble(Vec<CommitFate>),
     WallJump(Span),
+    ClockSlip(Span),
     Doomed(Doom),
     Crash,
     Stop,
@@ -415,6 +416,12 @@ impl World {
                 self.host.jump_wall(by);
                 if let Daemon::Up(replay) = &mut self.daemon {
                     replay.jump_wall(by);
+                }
+            }
+            Due::ClockSlip(by) => {
+                self.counters.note("clock went backwards");
+                if let Daemon::Up(replay) = &mut self.daemon {
+                    replay.slip_clock(by);
                 }
             }
             Due::Crash => return self.crash(),

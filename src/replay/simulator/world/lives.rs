@@ -73,6 +73,9 @@ impl World {
         let Some(Phase::InDoubt { effect, .. }) = phase else { return };
         // Now and then what a step had done is found wanting, and is to be done again.
         let done = self.steps.inspect(effect) && !self.random.chance(20);
+        if !done {
+            self.checks.not_done.insert(effect);
+        }
         let command = Command::Settle { rollback, done, by: "ana (uid 1000)".to_owned() };
         let now = self.host.to_engine(self.host.now);
         replay.schedule(now, Timed::Input(Input::Command(command)));
