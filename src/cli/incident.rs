@@ -84,7 +84,7 @@ fn table(rows: &[IncidentRow]) -> String {
     for row in rows {
         let state = match &row.resolved {
             None => "OPEN".to_owned(),
-            Some(resolution) => format!("resolved after {}", resolution.at.since(row.opened_at)),
+            Some(resolution) => format!("resolved after {}", resolution.at.since(row.opened_at).rounded()),
         };
         table.add_row([
             row.id.to_string(),

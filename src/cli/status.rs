@@ -98,7 +98,7 @@ fn sources(sources: &[SourceLook], now: Timestamp) -> Vec<Vec<String>> {
             (None, true) => "answers".to_owned(),
             (None, false) => "not heard yet".to_owned(),
         };
-        let last = look.last_good.map_or("never".to_owned(), |at| format!("{} ago", now.since(at)));
+        let last = look.last_good.map_or("never".to_owned(), |at| format!("{} ago", now.since(at).rounded()));
         vec![look.source.to_string(), state, format!("last good answer {last}")]
     };
     sources.iter().map(row).collect()
@@ -109,7 +109,7 @@ fn triggers(triggers: &[TriggerLook], state: &State) -> Vec<Vec<String>> {
         let standing = match state.triggers.get(&look.key) {
             None => "quiet".to_owned(),
             Some(TriggerState::Pending { .. }) => {
-                format!("pending: breached for {} of {}", look.window.breached, look.window.of)
+                format!("pending: breached for {} of {}", look.window.breached.rounded(), look.window.of)
             }
             Some(TriggerState::Firing { .. }) => "FIRING".to_owned(),
         };
@@ -140,7 +140,7 @@ fn incidents(state: &State, now: Timestamp) -> Vec<Vec<String>> {
                 None => String::new(),
             },
         };
-        let since = format!("for {}", now.since(incident.since));
+        let since = format!("for {}", now.since(incident.since).rounded());
         vec![id.to_string(), incident.severity.to_string(), since, incident.reason.clone(), rollback]
     })
     .collect()

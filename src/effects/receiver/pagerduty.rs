@@ -118,7 +118,11 @@ impl PagerDuty {
         let reason = format!("PagerDuty answered {}", http::refusal(status, &said));
         match status.as_u16() {
             202 => match serde_json::from_slice::<Accepted>(body) {
-                Ok(accepted) if accepted.status == "success" => Ok(Receipt(format!("PagerDuty: {said}"))),
+                Ok(accepted) if accepted.status == "success" => {
+                    let words = self.routing_key.redact(accepted.message.trim());
+                    let words = printable::short_line(words.as_str(), ANSWER_CHARS_MAX);
+                    Ok(Receipt(format!("PagerDuty says: {words}")))
+                }
                 _ => Err(SendError::retry(format!("{reason} (202, but not PagerDuty's `success`)"))),
             },
             // A proxy's or a limiter's words, not a judgement about this event.
@@ -151,6 +155,8 @@ impl Channel for PagerDuty {
 #[derive(Deserialize)]
 struct Accepted {
     status: String,
+    #[serde(default)]
+    message: String,
 }
 
 fn action(kind: MessageKind) -> &'static str {

@@ -185,9 +185,9 @@ fn record(delivery: &Delivery, journal: &str, anchor: &str) -> Vec<String> {
     let message = &delivery.message;
     let mut lines = vec![
         format!(
-            "Incident {}, message {}, decided {}.",
-            message.facts.incident,
+            "Message {} of incident {}, decided {}. `rearguard incident show {1}` tells the whole story.",
             delivery.effect,
+            message.facts.incident,
             utc(message.decided_unix_ms)
         ),
         line(&format!("Journal {journal}, head {anchor}.")),

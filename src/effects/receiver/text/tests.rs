@@ -37,7 +37,7 @@ VERSION
   Before it ran v41.
 
 FOR THE RECORD
-  Incident I12, message E40, decided 2026-11-21 02:32:15 UTC.
+  Message E40 of incident I12, decided 2026-11-21 02:32:15 UTC. `rearguard incident show I12` tells the whole story.
   Journal 6f1c2f0e-7c1d-4c58-9d3e-2b8a4e0c9a11, head 9b74c9897bac770ffc029102a200c5de.
 ";
     assert_eq!(page(&delivery).to_text(), expected);
@@ -63,7 +63,7 @@ WHAT WAS BROKEN
   Since 2026-11-21 02:30:05 UTC, 2m10s until it was resolved.
 
 FOR THE RECORD
-  Incident I12, message E41, decided 2026-11-21 02:32:15 UTC.
+  Message E41 of incident I12, decided 2026-11-21 02:32:15 UTC. `rearguard incident show I12` tells the whole story.
   Journal 6f1c2f0e-7c1d-4c58-9d3e-2b8a4e0c9a11, head 9b74c9897bac770ffc029102a200c5de.
   Sent from memory: the journal could not be written. No rollback starts until it can.
 ";
