@@ -202,11 +202,10 @@ impl<L: Ledger> DurableEngine<L> {
         if matches!(input, Input::JournalRestored) {
             return Ok(handled);
         }
-        let decision = if self.engine.state().journal_lost.is_some() {
+        let refused = self.engine.decide(clock.engine, &Input::IntentRefused { reason, epoch: self.epoch });
+        let decision = if refused.events.is_empty() {
             decision
         } else {
-            let refused =
-                self.engine.decide(clock.engine, &Input::IntentRefused { reason, epoch: self.epoch });
             self.remember(&refused)?;
             handled = self.handled(refused);
             self.engine.decide(clock.engine, input)

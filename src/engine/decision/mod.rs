@@ -121,8 +121,9 @@ impl Draft<'_> {
     }
 
     fn lose_journal(&mut self, reason: &str, epoch: u64) {
-        if self.state().journal_lost.is_none() {
-            let ids_from = epoch.saturating_mul(IDS_PER_EPOCH);
+        let ids_from = epoch.saturating_mul(IDS_PER_EPOCH);
+        // Also where an earlier process had lost it: what that one gave out is not to be given out again.
+        if self.state().journal_lost.is_none() || self.state().next_effect < ids_from {
             self.emit(Happening::JournalLost { reason: reason.to_owned(), ids_from });
             self.open_own(
                 Cause::Journal,

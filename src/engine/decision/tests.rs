@@ -559,6 +559,15 @@ fn e9_what_left_unjournaled_and_was_forgotten_lends_its_ids_to_nothing() {
     }
     let mut story = Story { state: before, ..Story::new(setup()) };
     story.feed(Input::IntentRefused { reason: "disk full".to_owned(), epoch: 3 });
+    // What was lost has landed after all; the next process loses the journal, too, before it could say so.
+    let lost_before = Story { state: story.state.clone(), ..Story::new(setup()) };
+    for epoch in [4, 5] {
+        let mut story = Story { state: lost_before.state.clone(), ..Story::new(setup()) };
+        story.feed(Input::IntentRefused { reason: "disk full".to_owned(), epoch });
+        for (id, ..) in deliveries(&story.fire("Errors")) {
+            assert!(used.insert(id), "{id} leaves twice");
+        }
+    }
     story.feed(Input::JournalRestored);
     let sent = deliveries(&story.fire("Errors"));
     assert!(sent.iter().all(|(id, ..)| !used.contains(id)));

@@ -314,7 +314,14 @@ impl Checks {
     }
 
     /// E4, E3, E7: something was done to the world. Was it written down before, and is it the first time?
-    pub(super) fn acted(&mut self, act: &Act, ledger: &MemoryLedger, steps: &Steps, setup: &Setup) -> Found {
+    pub(super) fn acted(
+        &mut self,
+        act: &Act,
+        ledger: &MemoryLedger,
+        steps: &Steps,
+        setup: &Setup,
+        unseen: Span,
+    ) -> Found {
         written_ahead(act, ledger)?;
         once(act, ledger, steps, setup, &self.not_done)?;
         if steps.runs_besides(&act.target, act.rollback, act.at) {
@@ -322,8 +329,9 @@ impl Checks {
         }
         self.first_acts.entry(act.rollback).or_insert_with(|| act.clone());
         let Some(guarded) = setup.targets.get(&act.target) else { return Ok(()) };
-        // From its decision to its first act a rollback takes no longer than its deadline.
-        let per = guarded.at_most.per - DEADLINE_MAX;
+        // From its decision to its first act a rollback takes no longer than its deadline. Across a reboot only the wall
+        // clock tells how much time has passed, and it may be wrong.
+        let per = guarded.at_most.per - DEADLINE_MAX - unseen;
         let recent = |first: &&Act| first.target == act.target && act.at.since(first.at) < per;
         let count = self.first_acts.values().filter(recent).count();
         if count > usize::try_from(guarded.at_most.count).unwrap_or(usize::MAX) {

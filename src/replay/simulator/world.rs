@@ -324,7 +324,7 @@ impl World {
                     replay.schedule(self.host.to_engine(now + after), Timed::Input(input));
                 }
                 let act = released.act;
-                self.checks.acted(&act, replay.ledger(), &self.steps, setup)?;
+                self.checks.acted(&act, replay.ledger(), &self.steps, setup, self.host.unseen)?;
                 let nth = (0..self.apps.apps.len()).find(|nth| files::target_name(*nth) == act.target);
                 if let Some(nth) = nth.filter(|_| released.cures) {
                     self.apps.apps[nth].deploy(Health::Good, now);
