@@ -47,7 +47,7 @@ const EXPECTATIONS: &[Expectation] = &[
         &[
             "start says 0",
             "active",
-            "\"1 triggers, 0 targets armed",
+            "\"1 trigger, 0 targets armed",
             "runs as rearguard",
             "core dumps: 0",
             "/run/rearguard drwxr-x--- rearguard:rearguard",
@@ -69,11 +69,11 @@ const EXPECTATIONS: &[Expectation] = &[
     ),
     ("credential", &["in the environment: 0", "in systemctl show: 0"], &[]),
     ("reload-rules", &["reload says 0", "2 triggers"], &[]),
-    ("reload-rules-unasked", &["1 triggers"], &[]),
+    ("reload-rules-unasked", &["1 trigger,"], &[]),
     // What belongs to root changes when root says so, and not before.
     (
         "reload-config",
-        &["before: 1 triggers, 0 targets", "reload says 0", "after: 1 triggers, 1 targets"],
+        &["before: 1 trigger, 0 targets", "reload says 0", "after: 1 trigger, 1 target armed"],
         &[],
     ),
     (

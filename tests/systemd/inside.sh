@@ -106,7 +106,7 @@ systemctl is-active rearguard
 journal "$cursor" -u rearguard
 cp /out/armed.yaml $etc/rearguard.yaml
 systemctl reload rearguard; echo "reload says $?"
-wait_for StatusText '*incidents'
+wait_for StatusText '*incident?(s)'
 status_text
 test "$(show MainPID)" = "$pid" && echo "the same process all along"
 
@@ -144,7 +144,7 @@ systemctl is-active rearguard
 status_text
 journal "$cursor" -u rearguard
 rules trading
-wait_for StatusText '*incidents'
+wait_for StatusText '*incident?(s)'
 status_text
 
 section watchdog
