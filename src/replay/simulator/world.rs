@@ -120,6 +120,8 @@ struct World {
     queue: Queue<Due>,
     daemon: Daemon,
     life: u32,
+    /// The last life that was told to go down: it asks no source any more.
+    stopped_life: Option<u32>,
     /// The files on disk.
     files: Arc<Setup>,
     revisions: u64,
@@ -154,6 +156,7 @@ impl World {
             queue,
             daemon: Daemon::Down(Box::new(ledger)),
             life: 0,
+            stopped_life: None,
             files,
             revisions: 0,
             apps,
@@ -428,6 +431,7 @@ impl World {
             Due::Stop => {
                 let grace = self.random.secs(1, 25);
                 if let Daemon::Up(replay) = &mut self.daemon {
+                    self.stopped_life = Some(self.life);
                     replay.schedule(engine_now, Timed::Input(Input::Stopping));
                     self.queue.add(now + grace, Due::Exit { life: self.life });
                 }

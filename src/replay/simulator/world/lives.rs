@@ -19,6 +19,9 @@ const SAMPLES_KEPT: Span = Span::from_secs(300);
 impl World {
     pub(super) fn scrape(&mut self, source: &SourceName) {
         let Some(pace) = self.files.sources.get(source).copied() else { return };
+        if self.stopped_life == Some(self.life) {
+            return;
+        }
         let (now, at) = (self.host.now, self.host.to_engine(self.host.now));
         let scraped = self.apps.scrape(source, now, at, &mut self.counters);
         let mut next = now + pace.every;
@@ -34,7 +37,9 @@ impl World {
 
     pub(super) fn save(&mut self) -> Found {
         let Daemon::Up(replay) = &mut self.daemon else { return Ok(()) };
-        self.checks.silence_told(replay.engine().setup(), self.host.to_engine(self.host.now))?;
+        if self.stopped_life != Some(self.life) {
+            self.checks.silence_told(replay.engine().setup(), self.host.to_engine(self.host.now))?;
+        }
         self.saved.windows = replay.engine().saved_windows();
         self.saved.observations.append(&mut self.unsaved);
         let oldest = self.host.to_engine(self.host.now) - SAMPLES_KEPT;
