@@ -99,6 +99,7 @@ pub fn link(
         policies: declared.policies.clone(),
         receivers: declared.receivers.clone(),
         sources: declared.sources.clone(),
+        ..Setup::default()
     };
     out.conclude(setup)
 }

@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 pub use crate::engine::evaluation::{DetectVersion, SourcePace};
-use crate::engine::model::{PlanName, PolicyName, ReceiverName, SourceName, TargetName};
-use crate::engine::rules::{Condition, RuleSet};
+use crate::engine::model::{Labels, PlanName, PolicyName, ReceiverName, SourceName, TargetName};
+use crate::engine::rules::{Condition, Route, RuleSet};
 use crate::engine::time::Span;
 
 /// Everything that decisions depend on besides state and input. Immutable; a reload makes a new one.
@@ -16,6 +16,12 @@ pub struct Setup {
     pub fingerprint: String,
     /// The compiled rules.
     pub rules: RuleSet,
+    /// What follows from imported alerts; the first one that matches counts.
+    pub routes: Vec<Route>,
+    /// Labels that this daemon's alerts carry to the outside; templates show them.
+    pub external_labels: Labels,
+    /// Where people reach this daemon, for links and templates; empty where there is nothing.
+    pub external_url: String,
     /// What is guarded.
     pub targets: BTreeMap<TargetName, Target>,
     /// The configured actuators.

@@ -74,7 +74,7 @@ fn setup() -> Setup {
     let triggers = ["Errors", "Slow"].map(|name| (("app".into(), name.into()), Arc::new(trigger(name))));
     Setup {
         fingerprint: "f".to_owned(),
-        rules: RuleSet { triggers: BTreeMap::from(triggers) },
+        rules: RuleSet { triggers: BTreeMap::from(triggers), ..RuleSet::default() },
         targets: BTreeMap::from([("app".into(), target)]),
         plans: BTreeMap::from([("back".into(), plan)]),
         policies: BTreeMap::from([(
@@ -86,6 +86,7 @@ fn setup() -> Setup {
             "app".into(),
             SourcePace { every: Span::from_secs(5), silent_after: Span::from_secs(60) },
         )]),
+        ..Setup::default()
     }
 }
 

@@ -8,10 +8,14 @@ pub mod compile;
 pub mod condition;
 pub mod decode;
 pub mod diagnostic;
+pub mod groups;
 pub mod set;
+pub mod template;
 pub mod written;
 pub mod yaml;
 
 pub use compile::{Catalog, Compiled, Lookup, RuleFiles, Verified};
 pub use diagnostic::{Diagnostic, Findings, Level, Place, SourceFile};
+pub use groups::{Group, GroupRule, GroupRuleKind, Route};
 pub use set::{Comparison, Condition, Indicator, RuleSet, Then, Trigger, Unit, WindowSpec};
+pub use template::Template;

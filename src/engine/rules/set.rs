@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::groups::Group;
 use crate::engine::model::{
     IndicatorName, PlanName, PolicyName, Severity, SourceName, TargetName, TriggerName,
 };
@@ -17,6 +18,8 @@ use crate::engine::time::Span;
 pub struct RuleSet {
     /// By target and name; the name is unique within its target.
     pub triggers: BTreeMap<(TargetName, TriggerName), Arc<Trigger>>,
+    /// The imported groups, ordered by file and name.
+    pub groups: Vec<Arc<Group>>,
 }
 
 /// A named expression with a unit: what is measured.

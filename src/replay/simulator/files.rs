@@ -283,7 +283,10 @@ fn remove_plan(setup: &mut Setup, random: &mut Random) -> Option<()> {
 
 fn without_rules(rules: &RuleSet, gone: impl Fn(&Trigger) -> bool) -> RuleSet {
     let kept = rules.triggers.iter().filter(|(_, rule)| !gone(rule));
-    RuleSet { triggers: kept.map(|(key, rule)| (key.clone(), Arc::clone(rule))).collect() }
+    RuleSet {
+        triggers: kept.map(|(key, rule)| (key.clone(), Arc::clone(rule))).collect(),
+        ..RuleSet::default()
+    }
 }
 
 fn non_empty<T>(all: &[T]) -> Option<&[T]> {
