@@ -6,6 +6,7 @@
 
 mod address;
 pub mod credentials;
+mod memory;
 mod receiver;
 pub mod render;
 mod resolve;

@@ -8,6 +8,7 @@ use super::target::WrittenTarget;
 use super::written::Written;
 use crate::engine::decision::link::Declared;
 use crate::engine::decision::{Level, Policy, Target};
+use crate::engine::evaluation::Memory;
 use crate::engine::model::{PlanName, ReceiverName};
 use crate::engine::rules::diagnostic::name_hint;
 use crate::engine::rules::yaml::Scalar;
@@ -48,6 +49,10 @@ pub(super) fn resolve(written: Written, file: &Path, out: &mut Findings) -> (Con
         policies,
         receivers: receivers.into_iter().map(ReceiverName::from).collect(),
         sources: written.sources.iter().map(|source| (source.name.clone(), source.pace)).collect(),
+        memory: Memory {
+            limits: written.limits,
+            keep: written.sources.iter().flat_map(|source| source.keep.iter().cloned()).collect(),
+        },
         plans: written
             .rollbacks
             .iter()

@@ -1,17 +1,19 @@
 //! `sources`: what is scraped, how often, and when silence is an incident.
 
 use super::address;
+use super::memory;
 use super::settings::Scrape;
 use crate::engine::decision::setup::SourcePace;
 use crate::engine::model::{Labels, SourceName};
 use crate::engine::rules::decode::{Shape, Spanned, named, positive_duration, text};
 use crate::engine::rules::yaml::{Node, Scalar};
 use crate::engine::rules::{Diagnostic, Findings};
+use crate::engine::series::Selector;
 use crate::engine::time::Span;
 
 const SOURCE: Shape = Shape {
     what: "a source",
-    keys: &["scrape", "every", "timeout", "labels", "silent_after"],
+    keys: &["scrape", "every", "timeout", "labels", "keep", "silent_after"],
     later: &[
         "probe",
         "expect",
@@ -39,6 +41,8 @@ const DEFAULT_SILENT_INTERVALS: i64 = 3;
 pub(super) struct Source {
     pub(super) name: SourceName,
     pub(super) pace: SourcePace,
+    /// What is remembered of it although no rule selects it.
+    pub(super) keep: Vec<Selector>,
     pub(super) scrape: Option<Scrape>,
 }
 
@@ -52,7 +56,7 @@ fn source(name: &Scalar, node: &Node, interval: Span, out: &mut Findings) -> Sou
     let default_silence = |every: Span| DEFAULT_SILENT_AFTER.max(every.times(DEFAULT_SILENT_INTERVALS));
     let Some(fields) = SOURCE.read(node, out) else {
         let pace = SourcePace { every: interval, silent_after: default_silence(interval) };
-        return Source { name: source_name, pace, scrape: None };
+        return Source { name: source_name, pace, keep: Vec::new(), scrape: None };
     };
     let mut span =
         |key: &str| fields.get(key).and_then(|node| positive_duration(node, &format!("`{key}`"), out));
@@ -62,6 +66,7 @@ fn source(name: &Scalar, node: &Node, interval: Span, out: &mut Findings) -> Sou
     let timeout = timeout.map_or(DEFAULT_TIMEOUT.min(every), |timeout| timeout.value);
     let silent_after = silent_after.map_or_else(|| default_silence(every), |silence| silence.value);
     let labels = fields.get("labels").map_or_else(Labels::empty, |node| labels(node, out));
+    let keep = fields.get("keep").map_or_else(Vec::new, |node| memory::keep(node, &source_name, out));
     let is_other_kind =
         ["probe", "systemd", "prometheus", "push", "exec"].iter().any(|key| fields.has_later(key));
     let written = if is_other_kind { fields.get("scrape") } else { fields.required("scrape", out) };
@@ -71,6 +76,7 @@ fn source(name: &Scalar, node: &Node, interval: Span, out: &mut Findings) -> Sou
     Source {
         name: source_name,
         pace: SourcePace { every, silent_after },
+        keep,
         scrape: url.map(|url| Scrape { url, every, timeout, labels }),
     }
 }

@@ -3,6 +3,7 @@ use std::os::unix::fs::PermissionsExt;
 use super::*;
 use crate::engine::decision::{AtMost, Mode, StepAction};
 use crate::engine::rules::Level;
+use crate::engine::series::{Limits, Selector, Sources};
 use crate::engine::time::Span;
 
 const ROOT: &str = r#"
@@ -71,6 +72,51 @@ fn defaults_are_applied_and_paths_are_absolute() {
     assert_eq!(password, Some(&SecretSource::File("/etc/rearguard/pw".into())));
     assert_eq!(setup.receivers_of(Some(&"ops".into())).len(), 2);
     assert_eq!(setup.rules.triggers.len(), 1);
+}
+
+#[test]
+fn what_is_remembered_is_bounded_and_may_be_widened() {
+    let default = loaded(ROOT, RULES).setup.memory;
+    assert_eq!((default.limits, default.keep.len()), (Limits::default(), 0));
+    let limits = "limits: { reach: 12h, series_per_source: 10, labels_per_series: 20, label_bytes: 30 }";
+    let source = r#"metrics" , every: 5s, keep: [go_goroutines, "http_*", "*", '{__name__=~"a|b", c!="d"}']"#;
+    let root = format!("{limits}{}", ROOT.replace("metrics\" ", source));
+    let memory = loaded(&root, RULES).setup.memory;
+    let reach = Span::from_secs(12 * 3600);
+    let expected = Limits { reach, series_per_source: 10, labels_per_series: 20, label_bytes: 30 };
+    assert_eq!(memory.limits, expected);
+    let names = ["go_goroutines", "http_requests_total", "a", "xhttp_"];
+    let kept = |selector: &Selector| names.map(|name| selector.may_select_name(name));
+    let kept: Vec<_> = memory.keep.iter().map(kept).collect();
+    let expected =
+        [[true, false, false, false], [false, true, false, false], [true; 4], [false, false, true, false]];
+    assert_eq!(kept, expected);
+    assert!(
+        memory.keep.iter().all(|selector| selector.sources() == &Sources::Only(["metrics".into()].into()))
+    );
+}
+
+#[test]
+fn what_cannot_be_remembered_is_told() {
+    let cases = [
+        ("limits: { reach: 4m }", "", "bad-limit"),
+        ("limits: { reach: 0s }", "", "bad-duration"),
+        ("limits: { series_per_source: -1 }", "", "bad-limit"),
+        ("limits: { label_bytes: many }", "", "bad-limit"),
+        ("limits: { series: 1 }", "", "unknown-key"),
+        ("", "rate(x[5m])", "bad-selector"),
+        ("", "x offset 5m", "bad-selector"),
+        ("", "x[5m]", "bad-selector"),
+        ("", "1", "bad-selector"),
+        ("", "http-*", "bad-selector"),
+        ("", "{}", "bad-selector"),
+    ];
+    for (limits, keep, expected) in cases {
+        let keep = if keep.is_empty() { String::new() } else { format!(", keep: ['{keep}']") };
+        let root = format!("{limits}{}", ROOT.replace("metrics\" }", &format!("metrics\"{keep} }}")));
+        let refused = load_texts(set(&root, RULES)).err().map(|refused| codes(&refused));
+        assert_eq!(refused, Some(vec![expected]), "{root}");
+    }
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::address;
+use super::memory;
 use super::receiver::{self, WrittenPolicy};
 use super::rollback::{self, WrittenPlan};
 use super::settings::Receiver;
@@ -11,6 +12,7 @@ use super::target::{self, WrittenTarget};
 use crate::engine::rules::decode::{Fields, Shape, positive_duration, text, texts};
 use crate::engine::rules::yaml::{Node, Scalar};
 use crate::engine::rules::{Diagnostic, Findings, Place};
+use crate::engine::series::Limits;
 use crate::engine::time::Span;
 
 const ROOT: Shape = Shape {
@@ -24,6 +26,7 @@ const ROOT: Shape = Shape {
         "external_url",
         "targets",
         "sources",
+        "limits",
         "rollbacks",
         "receivers",
         "escalations",
@@ -45,6 +48,7 @@ pub(super) struct Written {
     pub(super) external_url: Option<String>,
     pub(super) targets: Vec<WrittenTarget>,
     pub(super) sources: Vec<Source>,
+    pub(super) limits: Limits,
     pub(super) rollbacks: Vec<WrittenPlan>,
     /// Where the key `rollbacks` stands, for problems that concern all of them.
     pub(super) rollbacks_place: Place,
@@ -66,6 +70,7 @@ pub(super) fn read(root: &Node, directory: &Path, out: &mut Findings) -> Option<
         sources: fields
             .required("sources", out)
             .map_or_else(Vec::new, |node| source::read(node, interval, out)),
+        limits: fields.get("limits").map_or_else(Limits::default, |node| memory::limits(node, out)),
         rollbacks: fields.get("rollbacks").map_or_else(Vec::new, |node| rollback::read(node, out)),
         rollbacks_place: fields.key_place("rollbacks"),
         receivers: fields.get("receivers").map_or_else(Vec::new, |node| receiver::read(node, directory, out)),

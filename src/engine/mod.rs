@@ -162,6 +162,7 @@ fn watch<'a>(setup: &'a Setup, state: &State) -> Watch<'a> {
         rules: &setup.rules,
         paces: &setup.sources,
         versions: detect.collect(),
+        memory: &setup.memory,
         checks: state.rollbacks.iter().flat_map(|(id, rollback)| checks(setup, *id, rollback)).collect(),
         wall_offset: state.wall_offset,
     }

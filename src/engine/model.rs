@@ -13,9 +13,59 @@ pub const METRIC_NAME: &str = "__name__";
 
 /// A label set: names are unique and sorted, empty values are absent.
 ///
-/// Cheap to clone. Ordered, so that maps keyed by it iterate the same way in every run (E1).
-#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Labels(Arc<[(Arc<str>, Arc<str>)]>);
+/// Cheap to clone. Ordered by names and values, so that maps keyed by it iterate the same way in every run (E1).
+///
+/// All labels stand in one text, so that a set costs one allocation and its copy without the metric's name none: in most
+/// sets the name comes first, and the copy only begins behind it.
+#[derive(Clone, Default)]
+pub struct Labels {
+    /// Length and text of each name and value in turn; see [`push_text`].
+    packed: Arc<str>,
+    /// Where in `packed` the first label begins.
+    start: usize,
+}
+
+/// Appends a text behind its length, which is written in digits of base 64, lowest first.
+///
+/// A digit is one byte below 128, bit 6 tells that more follow: so the length is text itself, whatever follows it.
+fn push_text(packed: &mut String, text: &str) {
+    let mut rest = text.len();
+    loop {
+        let (digit, more) = (rest % 64, rest >= 64);
+        #[expect(clippy::cast_possible_truncation, reason = "digit < 64")]
+        packed.push(char::from(digit as u8 | u8::from(more) << 6));
+        rest /= 64;
+        if !more {
+            break packed.push_str(text);
+        }
+    }
+}
+
+/// Takes one text off the front of `packed`.
+fn take_text<'p>(packed: &mut &'p str) -> Option<&'p str> {
+    let (mut length, mut digits) = (0, 0);
+    for byte in packed.bytes() {
+        length |= usize::from(byte % 64) << (6 * digits);
+        digits += 1;
+        if byte < 64 {
+            break;
+        }
+    }
+    let text = packed.get(digits..digits + length).filter(|_| digits > 0)?;
+    *packed = &packed[digits + length..];
+    Some(text)
+}
+
+/// Iterates over the labels that are left of a packed text.
+struct Pairs<'p>(&'p str);
+
+impl<'p> Iterator for Pairs<'p> {
+    type Item = (&'p str, &'p str);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        Some((take_text(&mut self.0)?, take_text(&mut self.0)?))
+    }
+}
 
 impl Labels {
     /// Returns the empty label set.
@@ -25,16 +75,36 @@ impl Labels {
 
     /// Collects pairs; sorts them, drops empty values; of a repeated name the last value wins.
     pub fn from_pairs<N: AsRef<str>, V: AsRef<str>>(pairs: impl IntoIterator<Item = (N, V)>) -> Self {
-        let map: std::collections::BTreeMap<Arc<str>, Arc<str>> = pairs
-            .into_iter()
-            .map(|(name, value)| (Arc::from(name.as_ref()), Arc::from(value.as_ref())))
-            .collect();
-        Self(map.into_iter().filter(|(_, value)| !value.is_empty()).collect())
+        let mut pairs: Vec<(N, V)> = pairs.into_iter().collect();
+        // Stable: of a repeated name the last one stays last.
+        pairs.sort_by(|(left, _), (right, _)| left.as_ref().cmp(right.as_ref()));
+        let is_last =
+            |at: &usize| pairs.get(at + 1).is_none_or(|(next, _)| next.as_ref() != pairs[*at].0.as_ref());
+        let last = (0..pairs.len()).filter(is_last);
+        Self::packed(last.map(|at| (pairs[at].0.as_ref(), pairs[at].1.as_ref())))
+    }
+
+    /// Packs pairs that are sorted and unique already; drops empty values.
+    fn packed<'p>(pairs: impl Iterator<Item = (&'p str, &'p str)>) -> Self {
+        let mut packed = String::with_capacity(256);
+        for (name, value) in pairs.filter(|(_, value)| !value.is_empty()) {
+            push_text(&mut packed, name);
+            push_text(&mut packed, value);
+        }
+        if packed.is_empty() { Self::empty() } else { Self { packed: packed.into(), start: 0 } }
+    }
+
+    fn pairs(&self) -> Pairs<'_> {
+        Pairs(self.text())
+    }
+
+    fn text(&self) -> &str {
+        &self.packed[self.start..]
     }
 
     /// Returns the value of `name`, or `None` where the label is absent.
     pub fn get(&self, name: &str) -> Option<&str> {
-        self.0.binary_search_by(|(key, _)| (**key).cmp(name)).ok().map(|at| &*self.0[at].1)
+        self.pairs().find(|(key, _)| *key == name).map(|(_, value)| value)
     }
 
     /// Returns the metric's name, or `""`.
@@ -44,37 +114,73 @@ impl Labels {
 
     /// Iterates over name and value in the order of names.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.0.iter().map(|(name, value)| (&**name, &**value))
+        self.pairs()
     }
 
     /// Returns the number of labels.
     pub fn len(&self) -> usize {
-        self.0.len()
+        self.pairs().count()
     }
 
     /// Returns whether there is no label.
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.text().is_empty()
     }
 
     /// Returns a copy that holds only the labels for which `keep` says yes.
     pub fn filtered(&self, mut keep: impl FnMut(&str) -> bool) -> Self {
-        Self(self.0.iter().filter(|(name, _)| keep(name)).cloned().collect())
+        Self::packed(self.pairs().filter(|(name, _)| keep(name)))
     }
 
     /// Returns a copy with `name` set to `value`, or removed where `value` is empty.
     pub fn with(&self, name: &str, value: &str) -> Self {
-        let mut pairs: Vec<_> = self.0.iter().filter(|(key, _)| &**key != name).cloned().collect();
-        if !value.is_empty() {
-            let at = pairs.partition_point(|(key, _)| **key < *name);
-            pairs.insert(at, (Arc::from(name), Arc::from(value)));
-        }
-        Self(pairs.into())
+        let before = self.pairs().take_while(|(key, _)| *key < name);
+        let after = self.pairs().skip_while(|(key, _)| *key <= name);
+        Self::packed(before.chain(std::iter::once((name, value))).chain(after))
     }
 
     /// Returns a copy without the metric's name.
     pub fn without_name(&self) -> Self {
-        self.filtered(|name| name != METRIC_NAME)
+        let mut rest = self.text();
+        match (take_text(&mut rest), take_text(&mut rest)) {
+            (Some(METRIC_NAME), Some(_)) => {
+                Self { packed: self.packed.clone(), start: self.packed.len() - rest.len() }
+            }
+            _ if self.get(METRIC_NAME).is_none() => self.clone(),
+            _ => self.filtered(|name| name != METRIC_NAME),
+        }
+    }
+}
+
+impl PartialEq for Labels {
+    fn eq(&self, other: &Self) -> bool {
+        self.text() == other.text()
+    }
+}
+
+impl Eq for Labels {}
+
+impl std::hash::Hash for Labels {
+    fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
+        self.text().hash(state);
+    }
+}
+
+impl PartialOrd for Labels {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Labels {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        self.pairs().cmp(other.pairs())
+    }
+}
+
+impl fmt::Debug for Labels {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_map().entries(self.pairs()).finish()
     }
 }
 
@@ -341,6 +447,46 @@ mod tests {
         let labels = Labels::from_pairs([("b", "1"), ("a", "x"), ("c", ""), ("b", "2")]);
         assert_eq!(labels.iter().collect::<Vec<_>>(), [("a", "x"), ("b", "2")]);
         assert_eq!(labels.with("a", "").with("aa", "y").to_string(), r#"{aa="y", b="2"}"#);
+    }
+
+    #[test]
+    fn the_copy_without_a_name_is_the_set_that_never_had_one() {
+        for first in ["", "A", "Z"] {
+            let named = Labels::from_pairs([(METRIC_NAME, "x"), (first, "1"), ("a", "2")]);
+            let nameless = Labels::from_pairs([(first, "1"), ("a", "2")]);
+            assert_eq!(named.without_name(), nameless, "{first}");
+            assert_eq!(named.without_name().cmp(&nameless), std::cmp::Ordering::Equal);
+            assert_eq!(nameless.without_name(), nameless);
+            assert_eq!((named.len(), nameless.len(), named.metric_name()), (3, 2, "x"));
+        }
+        assert!(Labels::from_pairs([(METRIC_NAME, "x")]).without_name().is_empty());
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn packed_labels_are_the_map_that_they_stand_for(
+            pairs in proptest::collection::vec(("[a-c\\x00-\\x7fä]{0,2}", "(?s).{0,3}|x{63,66}|y{4095,4097}"), 0..6),
+            others in proptest::collection::vec(("[a-c]{0,2}", "[ab]{0,2}"), 0..4),
+        ) {
+            use std::collections::BTreeMap;
+            let map = |pairs: &[(String, String)]| -> BTreeMap<String, String> {
+                let last: BTreeMap<_, _> = pairs.iter().cloned().collect();
+                last.into_iter().filter(|(_, value)| !value.is_empty()).collect()
+            };
+            let (left, right) = (map(&pairs), map(&others));
+            let (labels, other) = (Labels::from_pairs(pairs.iter().cloned()), Labels::from_pairs(others.iter().cloned()));
+            let read: BTreeMap<_, _> = labels.iter().map(|(n, v)| (n.to_owned(), v.to_owned())).collect();
+            proptest::prop_assert_eq!(&read, &left);
+            proptest::prop_assert_eq!(labels.len(), left.len());
+            proptest::prop_assert_eq!(labels.cmp(&other), left.iter().cmp(right.iter()));
+            proptest::prop_assert_eq!(labels == other, left == right);
+            for (name, value) in &right {
+                let mut changed = left.clone();
+                changed.insert(name.clone(), value.clone());
+                proptest::prop_assert_eq!(labels.with(name, value), Labels::from_pairs(changed));
+                proptest::prop_assert_eq!(labels.get(name), left.get(name).map(String::as_str));
+            }
+        }
     }
 
     #[test]

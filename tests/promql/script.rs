@@ -106,8 +106,10 @@ fn load(data: &mut Matrix, step: &str, block: &[&str]) {
 }
 
 fn store(data: &Matrix) -> Store {
-    let limits = Limits { retention: Span::from_millis(i64::MAX), series_per_source: usize::MAX };
-    let mut store = Store::new(limits);
+    let mut store = Store::new(
+        Limits { series_per_source: usize::MAX, ..Limits::default() },
+        Span::from_millis(i64::MAX),
+    );
     for (labels, points) in data {
         let source = SourceName::from(labels.get("job").unwrap_or("none"));
         for (at, value) in points {

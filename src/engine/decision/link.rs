@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use sha2::{Digest, Sha256};
 
 use super::placeholders::SUMMARY_PLACEHOLDERS;
-use super::setup::{Plan, Policy, Setup, SourcePace, Step, Target, Verify};
+use super::setup::{Memory, Plan, Policy, Setup, SourcePace, Step, Target, Verify};
 use crate::engine::model::{PlanName, PolicyName, ReceiverName, SourceName, TargetName};
 use crate::engine::rules::compile::{self, Indicators, hex};
 use crate::engine::rules::yaml::Scalar;
@@ -30,6 +30,8 @@ pub struct Declared {
     pub receivers: BTreeSet<ReceiverName>,
     /// The rhythm of every source, broken ones included.
     pub sources: BTreeMap<SourceName, SourcePace>,
+    /// What may be remembered of them, and what must be.
+    pub memory: Memory,
 }
 
 /// A rollback plan whose conditions are still text.
@@ -99,6 +101,7 @@ pub fn link(
         policies: declared.policies.clone(),
         receivers: declared.receivers.clone(),
         sources: declared.sources.clone(),
+        memory: declared.memory.clone(),
         ..Setup::default()
     };
     out.conclude(setup)
@@ -110,6 +113,7 @@ fn catalog(declared: &Declared) -> Catalog {
         sources: declared.sources.iter().map(|(name, pace)| (name.clone(), pace.every)).collect(),
         plans: declared.plan_names.clone(),
         policies: declared.policies.keys().cloned().collect(),
+        limits: declared.memory.limits,
         summary_placeholders: &SUMMARY_PLACEHOLDERS,
     }
 }

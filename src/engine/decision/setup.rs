@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-pub use crate::engine::evaluation::{DetectVersion, SourcePace};
+pub use crate::engine::evaluation::{DetectVersion, Memory, SourcePace};
 use crate::engine::model::{Labels, PlanName, PolicyName, ReceiverName, SourceName, TargetName};
 use crate::engine::rules::{Condition, Route, RuleSet};
 use crate::engine::time::Span;
@@ -32,6 +32,8 @@ pub struct Setup {
     pub receivers: BTreeSet<ReceiverName>,
     /// How often each source is asked, and when its silence is an incident.
     pub sources: BTreeMap<SourceName, SourcePace>,
+    /// What may be remembered of them, and what is besides that which rules select.
+    pub memory: Memory,
 }
 
 /// The thing that is guarded and rolled back. Locks, caps and cooldowns belong to it.

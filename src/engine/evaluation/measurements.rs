@@ -17,15 +17,12 @@ use crate::engine::model::{Labels, METRIC_NAME, Sample, SourceName, TargetName, 
 use crate::engine::promql::{EvalContext, Value};
 use crate::engine::rules::{Condition, Trigger};
 use crate::engine::series::{
-    FailureKind, Interest, Limits, MatchOp, Matcher, Observation, Selector, SourceFailure, Sources, Store,
+    FailureKind, Interest, MatchOp, Matcher, Observation, Selector, SourceFailure, Sources, Store,
 };
 use crate::engine::time::{Span, Timestamp};
 
 /// How long samples are kept at least: Prometheus' lookback, so that `status` can show the last value of anything.
 const MIN_RETENTION: Span = Span::from_secs(5 * 60);
-
-/// How many series one source may have.
-const SERIES_PER_SOURCE: usize = 200_000;
 
 /// A window older than this says nothing about now; beyond it, windows are dropped at a restart.
 pub const MAX_RESTORE_GAP: Span = Span::from_secs(3600);
@@ -99,9 +96,8 @@ pub struct SourceLook {
 impl Measurements {
     /// Makes an empty memory; every source counts as asked from `now` on.
     pub fn new(watch: &Watch<'_>, now: Timestamp) -> Self {
-        let limits = Limits { retention: MIN_RETENTION, series_per_source: SERIES_PER_SOURCE };
         let mut new = Self {
-            store: Store::new(limits),
+            store: Store::new(watch.memory.limits, MIN_RETENTION),
             windows: BTreeMap::new(),
             heard: BTreeMap::new(),
             retention: MIN_RETENTION,
@@ -133,10 +129,11 @@ impl Measurements {
             selectors.extend(query.selectors().map(|selector| selector.over(elsewhere.clone())));
         }
         selectors.extend(watch.versions.iter().filter_map(|(_, detect)| version_selector(detect)));
+        selectors.extend_from_slice(&watch.memory.keep);
         selectors.sort_by(|left, right| left.key().cmp(right.key()));
         selectors.dedup();
         self.retention = retention;
-        self.store.set_limits(Limits { retention, series_per_source: SERIES_PER_SOURCE });
+        self.store.set_limits(watch.memory.limits, retention);
         self.store.set_interest(Interest::Selectors(selectors));
 
         let gone: Vec<_> =
@@ -166,6 +163,7 @@ impl Measurements {
                 self.ingest_failure(&failed);
             }
         }
+        self.store.restarted();
         for saved in windows {
             let rule = watch.rules.triggers.get(&(saved.key.target.clone(), saved.key.trigger.clone()));
             if rule.is_some_and(|rule| rule.fingerprint == saved.fingerprint) {
@@ -470,11 +468,9 @@ impl Measurements {
     fn version(&self, target: &TargetName, detect: &DetectVersion) -> Option<(TargetName, String)> {
         let selector = version_selector(detect)?;
         let live = |id: &crate::engine::series::SeriesId| {
-            let series = &self.store[*id];
-            let last = series.points().last()?;
-            (!is_stale_marker(last.value))
-                .then(|| series.labels().get(&detect.label).map(str::to_owned))
-                .flatten()
+            let last = self.store.last(*id)?;
+            let label = || self.store[*id].labels().get(&detect.label).map(str::to_owned);
+            if is_stale_marker(last.value) { None } else { label() }
         };
         let versions: BTreeSet<String> = self.store.select(&selector).iter().filter_map(live).collect();
         // Two versions at once are a deployment under way: nothing is concluded.

@@ -11,5 +11,5 @@ pub use verdict::{
     CheckKey, CheckVerdict, Evidence, Judged, Judgement, Silence, TriggerKey, UnknownReason, Verdict,
     WindowFill,
 };
-pub use watch::{Check, DetectVersion, SourcePace, Watch};
+pub use watch::{Check, DetectVersion, Memory, SourcePace, Watch};
 pub use window::{Mark, Window};

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::verdict::CheckKey;
 use crate::engine::model::{SourceName, TargetName};
 use crate::engine::rules::{Condition, RuleSet};
+use crate::engine::series::{Limits, Selector};
 use crate::engine::time::{Span, Timestamp};
 
 /// The rhythm that is expected of a source.
@@ -25,6 +26,15 @@ pub struct DetectVersion {
     pub metric: String,
     /// The label, such as `version`.
     pub label: String,
+}
+
+/// What may be remembered of samples, and what must be although no rule selects it.
+#[derive(Clone, Debug, Default)]
+pub struct Memory {
+    /// The bounds of series, labels, and time.
+    pub limits: Limits,
+    /// Series that are kept for the queries of people, as long as those that rules select.
+    pub keep: Vec<Selector>,
 }
 
 /// One condition of a verification that is under way.
@@ -49,6 +59,8 @@ pub struct Watch<'a> {
     pub paces: &'a BTreeMap<SourceName, SourcePace>,
     /// How each target's version is noticed.
     pub versions: Vec<(&'a TargetName, &'a DetectVersion)>,
+    /// What may and what must be remembered.
+    pub memory: &'a Memory,
     /// Verifications under way.
     pub checks: Vec<Check<'a>>,
     /// Wall time minus engine time, for `time()` and `@`.

@@ -117,18 +117,19 @@ impl EvalError {
 }
 
 pub(super) fn evaluate(plan: &Plan, store: &Store, context: &EvalContext) -> Result<Evaluated, EvalError> {
-    let evaluation = Evaluation { store, context, newest: Cell::new(None), work: Cell::new(0) };
+    let (newest, work, scratch) = (Cell::new(None), Cell::new(0), Cell::default());
+    let evaluation = Evaluation { store, context, newest, work, scratch };
     let at = context.at;
     let value = match &plan.root {
         Output::Scalar(scalar) => Value::Scalar(evaluation.scalar(scalar, at)?),
         Output::Vector(vector) => Value::Vector(unique(evaluation.vector(vector, at)?, plan.span)?),
         Output::Matrix(window) => {
-            let series = evaluation.window(window, at)?.series.into_iter();
-            let owned = |series: super::selectors::WindowSeries<'_>| MatrixSeries {
-                labels: series.labels,
-                points: series.points.into_owned(),
-            };
-            Value::Matrix(series.map(owned).collect())
+            let mut matrix = Vec::new();
+            evaluation.each_window(window, at, |series| {
+                matrix.push(MatrixSeries { labels: series.labels.clone(), points: series.points.to_vec() });
+                Ok(())
+            })?;
+            Value::Matrix(matrix)
         }
         Output::Text(text) => Value::String(text.clone()),
     };
@@ -141,6 +142,8 @@ pub(super) struct Evaluation<'a> {
     pub(super) context: &'a EvalContext,
     newest: Cell<Option<Timestamp>>,
     work: Cell<u64>,
+    /// The points of the series that is looked at; kept from one to the next.
+    pub(super) scratch: Cell<Vec<Point>>,
 }
 
 impl Evaluation<'_> {

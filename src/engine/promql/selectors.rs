@@ -7,41 +7,47 @@ use super::evaluate::{EvalError, Evaluation, LOOKBACK, STEP_WORK, VectorSample};
 use super::plan::{Select, Vector, Window, WindowSource};
 use super::problem::TextSpan;
 use crate::engine::model::{Labels, is_stale_marker};
-use crate::engine::series::{Point, Selector, Series};
+use crate::engine::series::{Point, Selector, SeriesId, Store};
 use crate::engine::time::{Span, Timestamp};
 
-/// A selected series under the labels that it appears with.
-struct Seen<'s> {
-    series: &'s Series,
-    /// Present where the series is read in place of another source's.
-    relabelled: Option<Labels>,
+/// The series that a selector selects.
+enum Seen<'s> {
+    /// As they are.
+    Plain(Cow<'s, [SeriesId]>),
+    /// Some of them in place of another source's, under the labels that they appear with.
+    Moved(Vec<(SeriesId, Labels)>),
 }
 
 impl Seen<'_> {
-    fn labels(&self) -> Labels {
-        self.relabelled.as_ref().unwrap_or(self.series.labels()).clone()
+    fn len(&self) -> usize {
+        match self {
+            Self::Plain(ids) => ids.len(),
+            Self::Moved(series) => series.len(),
+        }
     }
 
-    fn nameless(&self) -> Labels {
-        self.relabelled.as_ref().map_or_else(|| self.series.nameless().clone(), Labels::without_name)
+    /// Calls `each` with every series and its labels.
+    fn each<'s, E>(
+        &'s self,
+        store: &'s Store,
+        mut each: impl FnMut(SeriesId, &'s Labels) -> Result<(), E>,
+    ) -> Result<(), E> {
+        match self {
+            Self::Plain(ids) => ids.iter().try_for_each(|id| each(*id, store[*id].labels())),
+            Self::Moved(series) => series.iter().try_for_each(|(id, labels)| each(*id, labels)),
+        }
     }
 }
 
-/// The points of several series within the same range of time.
-pub(super) struct Windows<'s> {
+/// The points of one series within a range of time; at least one, none a staleness marker.
+#[derive(Clone, Copy)]
+pub(super) struct WindowSeries<'w> {
+    pub(super) labels: &'w Labels,
+    pub(super) points: &'w [Point],
     /// The instant that the range begins after.
     pub(super) start: Timestamp,
     /// The last instant of the range.
     pub(super) end: Timestamp,
-    /// The series that have at least one point.
-    pub(super) series: Vec<WindowSeries<'s>>,
-}
-
-/// The points of one series; at least one, none a staleness marker.
-pub(super) struct WindowSeries<'s> {
-    pub(super) labels: Labels,
-    pub(super) nameless: Labels,
-    pub(super) points: Cow<'s, [Point]>,
 }
 
 impl<'a> Evaluation<'a> {
@@ -51,8 +57,8 @@ impl<'a> Evaluation<'a> {
         at: Timestamp,
         span: TextSpan,
     ) -> Result<Vec<VectorSample>, EvalError> {
-        self.instants(select, at, span, |seen, point| VectorSample {
-            labels: seen.labels(),
+        self.instants(select, at, span, |labels, point| VectorSample {
+            labels: labels.clone(),
             value: point.value,
         })
     }
@@ -63,8 +69,8 @@ impl<'a> Evaluation<'a> {
         at: Timestamp,
         span: TextSpan,
     ) -> Result<Vec<VectorSample>, EvalError> {
-        let vector = self.instants(select, at, span, |seen, point| VectorSample {
-            labels: seen.nameless(),
+        let vector = self.instants(select, at, span, |labels, point| VectorSample {
+            labels: labels.without_name(),
             value: self.wall_seconds(point.at),
         })?;
         super::evaluate::unique(vector, span)
@@ -75,24 +81,23 @@ impl<'a> Evaluation<'a> {
         select: &Select,
         at: Timestamp,
         span: TextSpan,
-        sample: impl Fn(&Seen<'_>, Point) -> VectorSample,
+        sample: impl Fn(&Labels, Point) -> VectorSample,
     ) -> Result<Vec<VectorSample>, EvalError> {
         let at = self.moment(select.moment, at);
         let seen = self.seen(&select.selector);
         self.spend(seen.len(), span)?;
         let oldest = self.cut(at - LOOKBACK);
         let mut vector = Vec::with_capacity(seen.len());
-        for series in &seen {
-            let points = series.series.points();
-            let before = points.partition_point(|point| point.at <= at);
-            if let Some(point) = points[..before].last()
+        seen.each(self.store, |id, labels| {
+            if let Some(point) = self.store.newest(id, at)
                 && point.at > oldest
                 && !is_stale_marker(point.value)
             {
                 self.saw(point.at);
-                vector.push(sample(series, *point));
+                vector.push(sample(labels, point));
             }
-        }
+            Ok(())
+        })?;
         Ok(vector)
     }
 
@@ -104,54 +109,51 @@ impl<'a> Evaluation<'a> {
         }
     }
 
-    pub(super) fn window(&self, window: &Window, at: Timestamp) -> Result<Windows<'a>, EvalError> {
+    /// Calls `each` with every series that has points in the window, in the order of the store or of labels.
+    ///
+    /// The points lie in memory that the next series overwrites: a window over thousands of series needs no more than
+    /// one of them does.
+    pub(super) fn each_window(
+        &self,
+        window: &Window,
+        at: Timestamp,
+        mut each: impl FnMut(WindowSeries<'_>) -> Result<(), EvalError>,
+    ) -> Result<(), EvalError> {
         let end = self.moment(window.moment, at);
         let start = self.cut(end - window.range);
-        let series = match &window.source {
-            WindowSource::Selector(selector) => self.raw_windows(selector, start, end, window.span)?,
-            WindowSource::Subquery { expr, step } => {
-                self.subquery_windows(expr, *step, start, end, window.span)?
+        match &window.source {
+            WindowSource::Selector(selector) => {
+                // Taken, not borrowed: what `each` evaluates may need memory of its own.
+                let mut points = self.scratch.take();
+                let result = self.seen(selector).each(self.store, |id, labels| {
+                    points.clear();
+                    self.store.read(id, start, end, &mut points);
+                    self.spend(points.len() + 1, window.span)?;
+                    let Some(last) = points.last() else { return Ok(()) };
+                    self.saw(last.at);
+                    each(WindowSeries { labels, points: &points, start, end })
+                });
+                self.scratch.replace(points);
+                result
             }
-        };
-        Ok(Windows { start, end, series })
-    }
-
-    fn raw_windows(
-        &self,
-        selector: &Selector,
-        start: Timestamp,
-        end: Timestamp,
-        span: TextSpan,
-    ) -> Result<Vec<WindowSeries<'a>>, EvalError> {
-        let seen = self.seen(selector);
-        let mut windows = Vec::with_capacity(seen.len());
-        for series in &seen {
-            let points = series.series.points();
-            let first = points.partition_point(|point| point.at <= start);
-            let until = points.partition_point(|point| point.at <= end);
-            let inside = points.get(first..until).unwrap_or_default();
-            self.spend(inside.len() + 1, span)?;
-            let points = if inside.iter().any(|point| is_stale_marker(point.value)) {
-                Cow::Owned(inside.iter().filter(|point| !is_stale_marker(point.value)).copied().collect())
-            } else {
-                Cow::Borrowed(inside)
-            };
-            let Some(last) = points.last() else { continue };
-            self.saw(last.at);
-            windows.push(WindowSeries { labels: series.labels(), nameless: series.nameless(), points });
+            WindowSource::Subquery { expr, step } => {
+                let series = self.subquery(expr, *step, start, end, window.span)?;
+                series
+                    .iter()
+                    .try_for_each(|(labels, points)| each(WindowSeries { labels, points, start, end }))
+            }
         }
-        Ok(windows)
     }
 
     /// Evaluates `expr` at every multiple of `step` (since the Unix epoch) within the range.
-    fn subquery_windows(
+    fn subquery(
         &self,
         expr: &Vector,
         step: Span,
         start: Timestamp,
         end: Timestamp,
         span: TextSpan,
-    ) -> Result<Vec<WindowSeries<'a>>, EvalError> {
+    ) -> Result<BTreeMap<Labels, Vec<Point>>, EvalError> {
         let mut series: BTreeMap<Labels, Vec<Point>> = BTreeMap::new();
         let wall = (start + self.context.wall_offset).as_millis();
         let step_ms = step.as_millis().max(1);
@@ -165,26 +167,20 @@ impl<'a> Evaluation<'a> {
             }
             at += step;
         }
-        let window = |(labels, points): (Labels, Vec<Point>)| WindowSeries {
-            nameless: labels.without_name(),
-            labels,
-            points: Cow::Owned(points),
-        };
-        Ok(series.into_iter().map(window).collect())
+        Ok(series)
     }
 
-    fn seen(&self, selector: &Selector) -> Vec<Seen<'a>> {
+    fn seen(&self, selector: &Selector) -> Seen<'a> {
         let store = self.store;
-        if self.context.read_instead.is_empty() {
-            let ids = store.select(selector);
-            return ids.iter().map(|id| Seen { series: &store[*id], relabelled: None }).collect();
-        }
         let moved = &self.context.read_instead;
+        if moved.is_empty() {
+            return Seen::Plain(store.select(selector));
+        }
         let mut seen = Vec::new();
-        for series in store.ids().map(|id| &store[id]) {
-            let (source, labels) = (series.source(), series.labels());
+        for id in store.ids() {
+            let (source, labels) = (store[id].source(), store[id].labels());
             if !moved.contains_key(source) && selector.selects(source, labels) {
-                seen.push(Seen { series, relabelled: None });
+                seen.push((id, labels.clone()));
             }
             for (from, _) in moved.iter().filter(|(_, to)| *to == source) {
                 let as_from = match labels.get("job") {
@@ -192,11 +188,11 @@ impl<'a> Evaluation<'a> {
                     _ => labels.clone(),
                 };
                 if selector.selects(from, &as_from) {
-                    seen.push(Seen { series, relabelled: Some(as_from) });
+                    seen.push((id, as_from));
                 }
             }
         }
-        seen.sort_by_key(Seen::labels);
-        seen
+        seen.sort_by(|(_, left), (_, right)| left.cmp(right));
+        Seen::Moved(seen)
     }
 }

@@ -14,7 +14,7 @@ use super::written::{self, RuleFile, WrittenIndicator, WrittenTrigger};
 use super::yaml::{self, Scalar};
 use crate::engine::model::{IndicatorName, PlanName, PolicyName, SourceName, TargetName, TriggerName};
 use crate::engine::promql::{self, Plan as QueryPlan, Problem, Scope, TextSpan, ValueType};
-use crate::engine::series::Sources;
+use crate::engine::series::{Limits, Sources};
 use crate::engine::time::Span;
 
 use names::Declaration;
@@ -38,6 +38,8 @@ pub struct Catalog {
     pub plans: BTreeMap<PlanName, Verified>,
     /// The escalation policies.
     pub policies: BTreeSet<PolicyName>,
+    /// How far back expressions may look, among other bounds.
+    pub limits: Limits,
     /// The `{names}` that a summary may hold.
     pub summary_placeholders: &'static [&'static str],
 }
@@ -130,6 +132,8 @@ struct FileScope {
     /// The sources that the file names, unknown ones included: they have been reported.
     sources: BTreeSet<SourceName>,
     paces: BTreeMap<SourceName, Span>,
+    /// How far back expressions may look.
+    reach: Span,
 }
 
 impl FileScope {
@@ -150,12 +154,13 @@ impl FileScope {
             }
         }
         let target = written.target.as_ref().map_or("", |target| target.value.as_str());
-        Self { file: file.clone(), target: target.into(), sources, paces: catalog.sources.clone() }
+        let (target, paces) = (target.into(), catalog.sources.clone());
+        Self { file: file.clone(), target, sources, paces, reach: catalog.limits.reach }
     }
 
     fn indicator(&self, written: &WrittenIndicator, out: &mut Findings) -> Option<Indicator> {
         let expr = written.expr.as_ref()?;
-        let query = match compile_expression(&expr.value, &self.sources) {
+        let query = match compile_expression(&expr.value, &self.sources, self.reach) {
             Ok(query) => Some(query),
             Err(problems) => {
                 out.extend(problems.into_iter().map(|problem| {
@@ -334,8 +339,12 @@ pub fn condition(
 /// Compiles an indicator's expression; bare selectors see `sources` and no others.
 ///
 /// Besides what PromQL itself refuses, an indicator must yield numbers, read at least one series (nothing else makes it
-/// be judged), and look back from now: a fixed time is not kept.
-fn compile_expression(text: &str, sources: &BTreeSet<SourceName>) -> Result<QueryPlan, Vec<Problem>> {
+/// be judged), and look back from now: a fixed time is not kept, nor is anything beyond `reach`.
+fn compile_expression(
+    text: &str,
+    sources: &BTreeSet<SourceName>,
+    reach: Span,
+) -> Result<QueryPlan, Vec<Problem>> {
     let expr = promql::parse(text)?;
     // Without any source that is an error of its own, and every selector would repeat it.
     let scope = if sources.is_empty() { Scope::EVERYTHING } else { Scope::of(sources.iter().cloned()) };
@@ -352,6 +361,14 @@ fn compile_expression(text: &str, sources: &BTreeSet<SourceName>) -> Result<Quer
         let problem =
             Problem::new(expr.span, "this reads no series, so nothing would ever make it be judged");
         return Err(vec![problem.with_hint("name a metric that one of the file's sources exposes")]);
+    }
+    if plan.reach() > reach {
+        let message = format!("this looks back {}, samples are kept for {reach} at most", plan.reach());
+        let hint = format!(
+            "shorten its ranges and offsets, or write `limits: {{ reach: {} }}` in rearguard.yaml",
+            plan.reach()
+        );
+        return Err(vec![Problem::new(expr.span, message).with_hint(hint)]);
     }
     let fixed = |span: &TextSpan| {
         Problem::new(*span, "this looks at a fixed time, which is not kept")

@@ -100,6 +100,15 @@ impl Sources {
             Self::Only(names) => names.contains(source),
         }
     }
+
+    /// Returns whether every source of `other` is one of these.
+    fn cover(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Any, _) => true,
+            (Self::Only(_), Self::Any) => false,
+            (Self::Only(names), Self::Only(others)) => names.is_superset(others),
+        }
+    }
 }
 
 /// What a selector selects: matchers within sources. Equal where both are written the same.
@@ -138,6 +147,19 @@ impl Selector {
     /// Returns the same matchers over other sources, for what verification reads in place of a moved source.
     pub fn over(&self, sources: Sources) -> Self {
         Self::new(self.matchers.to_vec(), sources)
+    }
+
+    /// Returns whether everything that `other` selects is selected here too, as far as that can be seen: `other` has the
+    /// same matchers or more, within the same sources or fewer.
+    pub fn covers(&self, other: &Self) -> bool {
+        let has = |matcher: &Matcher| {
+            let same = |theirs: &Matcher| {
+                (theirs.name(), theirs.op(), theirs.value())
+                    == (matcher.name(), matcher.op(), matcher.value())
+            };
+            other.matchers.iter().any(same)
+        };
+        self.sources.cover(&other.sources) && self.matchers.iter().all(has)
     }
 
     /// Returns the metric name that a series must have, where one is required literally.

@@ -3,14 +3,19 @@
 //! [`Store`] takes [`Observation`]s in and answers reads by [`Selector`]. It knows what PromQL's staleness rests on: a
 //! series that a source no longer shows, and every series of a source that failed, ends with a marker at once.
 
+pub mod interest;
+pub mod limits;
 pub mod matcher;
 pub mod observation;
 pub mod pattern;
 pub mod points;
 pub mod store;
+mod times;
 
+pub use interest::Interest;
+pub use limits::{LimitExceeded, Limits};
 pub use matcher::{MatchOp, Matcher, Selector, Sources};
 pub use observation::{FailureKind, Observation, SourceFailure};
 pub use pattern::{InvalidPattern, Pattern};
 pub use points::Point;
-pub use store::{Ingested, Interest, Limits, Series, SeriesId, Store, TooManySeries};
+pub use store::{Ingested, Series, SeriesId, Store};

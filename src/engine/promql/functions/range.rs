@@ -193,23 +193,26 @@ impl Evaluation<'_> {
         span: TextSpan,
     ) -> Result<Vec<VectorSample>, EvalError> {
         let params = params.iter().map(|param| self.scalar(param, at)).collect::<Result<Vec<_>, _>>()?;
-        let windows = self.window(window, at)?;
         if let Some(complaint) = function.complaint(&params) {
             return Err(EvalError::new(span, complaint));
         }
-        let element = |series: &super::super::selectors::WindowSeries<'_>| {
+        let mut vector = Vec::new();
+        self.each_window(window, at, |series| {
             let range = Range {
-                points: &series.points,
-                start: windows.start,
-                end: windows.end,
+                points: series.points,
+                start: series.start,
+                end: series.end,
                 evaluated_at: at,
                 wall_offset: self.context.wall_offset,
                 params: &params,
             };
-            let labels = if function.keeps_name { &series.labels } else { &series.nameless };
-            (function.compute)(&range).map(|value| VectorSample { labels: labels.clone(), value })
-        };
-        let vector: Vec<_> = windows.series.iter().filter_map(element).collect();
+            if let Some(value) = (function.compute)(&range) {
+                let labels =
+                    if function.keeps_name { series.labels.clone() } else { series.labels.without_name() };
+                vector.push(VectorSample { labels, value });
+            }
+            Ok(())
+        })?;
         if function.keeps_name { Ok(vector) } else { unique(vector, span) }
     }
 }

@@ -34,7 +34,12 @@ impl Evaluation<'_> {
                 return Ok(if_absent(self.vector(operand, at)?.is_empty(), labels));
             }
             VectorKind::AbsentOverTime { window, labels } => {
-                return Ok(if_absent(self.window(window, at)?.series.is_empty(), labels));
+                let mut absent = true;
+                self.each_window(window, at, |_| {
+                    absent = false;
+                    Ok(())
+                })?;
+                return Ok(if_absent(absent, labels));
             }
             VectorKind::Sorted { operand, descending: down } => {
                 let mut vector = self.vector(operand, at)?;

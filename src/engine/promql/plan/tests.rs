@@ -19,7 +19,7 @@ fn plan(text: &str, scope: &Scope) -> Plan {
 
 /// Two sources with the same metrics: `app` counts 1 per second, `blue` 2 per second; both every 10 s from 0 to 100 s.
 fn store() -> Store {
-    let mut store = Store::new(Limits { retention: Span::from_secs(86_400), series_per_source: 100 });
+    let mut store = Store::new(Limits::default(), Span::from_secs(86_400));
     for (job, slope) in [("app", 1.0), ("blue", 2.0)] {
         for step in 0..=10_i64 {
             let labels = Labels::from_pairs([(METRIC_NAME, "x"), ("job", job), ("instance", job)]);

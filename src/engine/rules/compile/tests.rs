@@ -8,6 +8,7 @@ fn catalog() -> Catalog {
         sources: [("fast".into(), Span::from_secs(5)), ("slow".into(), Span::from_secs(20))].into(),
         plans: [("undo".into(), Verified::Yes), ("other".into(), Verified::Yes)].into(),
         policies: ["ops".into()].into(),
+        limits: Limits { reach: Span::from_secs(600), ..Limits::default() },
         summary_placeholders: &["value"],
     }
 }
@@ -89,6 +90,29 @@ fn the_fingerprint_follows_what_fills_the_window_and_nothing_else() {
 }
 
 #[test]
+fn a_rule_may_look_back_as_far_as_is_allowed_and_no_farther() {
+    for (expr, allowed) in
+        [("x", true), ("rate(x[5m] offset 5m)", true), ("rate(x[10m1s])", false), ("x offset 6m", false)]
+    {
+        let text = file(&format!("avg({expr})"), "when: i > 1%, then: { page: ops }");
+        let files = [SourceFile::new("0.yaml", &text)];
+        let mut out = Findings::default();
+        compile(RuleFiles { files: &files, some_unread: false }, &catalog(), &mut out);
+        let told = out.conclude(()).err().unwrap_or_default();
+        let told: Vec<_> =
+            told.iter().map(|d| (d.place.line, d.message.as_str(), d.hint.as_deref())).collect();
+        match told.as_slice() {
+            [] => assert!(allowed, "{expr}"),
+            [(4, message, Some(hint))] => {
+                assert!(!allowed && message.contains("kept for 10m at most"), "{message}");
+                assert!(hint.contains("limits: { reach: 1"), "{hint}");
+            }
+            other => panic!("{expr}: {other:?}"),
+        }
+    }
+}
+
+#[test]
 fn names_mean_what_their_file_says() {
     let a = "target: app\nsources: [fast]\nindicators: { i: { unit: ratio, expr: a } }\ntriggers:\n  - { name: A, when: i > 1%, then: { page: ops } }\n";
     let b = a.replace("expr: a", "expr: b").replace("name: A", "name: B");
@@ -106,9 +130,10 @@ fn names_mean_what_their_file_says() {
 #[test]
 fn problems_across_files_are_told_once_each() {
     let good = file("avg(x)", "when: i > 1%, then: { page: ops }");
-    let cases: [(&[&str], &[&str]); 6] = [
+    let cases: [(&[&str], &[&str]); 7] = [
         (&[&good, &good], &["1.yaml:6 duplicate-trigger"]),
         (&[&good.replace("avg(x)", "avg(")], &["0.yaml:4 bad-expression"]),
+        (&[&good.replace("avg(x)", "avg(rate(x[5m] offset 5m1s))")], &["0.yaml:4 bad-expression"]),
         (&[&good.replace("target: app", "target: ap")], &["0.yaml:1 unknown-name"]),
         (&[&good.replace("fast, slow", "fst")], &["0.yaml:2 unknown-name"]),
         (&[&good.replace("page: ops", "rollback: other")], &["0.yaml:6 plan-not-allowed"]),

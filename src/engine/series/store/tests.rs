@@ -1,7 +1,12 @@
 use super::*;
-use crate::engine::series::{FailureKind, MatchOp, Matcher, SourceFailure, Sources};
+use crate::engine::model::{METRIC_NAME, is_stale_marker};
+use crate::engine::series::{
+    FailureKind, LimitExceeded, MatchOp, Matcher, Observation, SourceFailure, Sources,
+};
 
-const LIMITS: Limits = Limits { retention: Span::from_secs(60), series_per_source: 20 };
+const LIMITS: Limits =
+    Limits { reach: Span::from_secs(60), series_per_source: 20, labels_per_series: 5, label_bytes: 12 };
+const RETENTION: Span = Span::from_secs(60);
 
 fn at(secs: i64) -> Timestamp {
     Timestamp::from_millis(secs * 1000)
@@ -40,7 +45,7 @@ fn dump(store: &Store, name: &str) -> Vec<String> {
         format!("{value}@{}", point.at.as_secs_f64())
     };
     let line = |id: &SeriesId| {
-        let points: Vec<_> = store[*id].points().iter().map(text).collect();
+        let points: Vec<_> = store.points(*id).iter().map(text).collect();
         format!("{}: {}", store[*id].labels(), points.join(" "))
     };
     store.select(&named(name)).iter().map(line).collect()
@@ -48,7 +53,7 @@ fn dump(store: &Store, name: &str) -> Vec<String> {
 
 #[test]
 fn an_answer_adds_its_samples_and_what_the_scrape_itself_says() {
-    let mut store = Store::new(LIMITS);
+    let mut store = Store::new(LIMITS, RETENTION);
     let counts = store.ingest(&answer(5, &[("x", "/a", 1.0), ("x", "/b", 2.0)]));
     assert_eq!(counts, Ok(Ingested { appended: 2, ..Ingested::default() }));
     assert_eq!(
@@ -71,7 +76,7 @@ fn an_answer_adds_its_samples_and_what_the_scrape_itself_says() {
 
 #[test]
 fn a_series_that_vanishes_ends_once_and_may_come_back() {
-    let mut store = Store::new(LIMITS);
+    let mut store = Store::new(LIMITS, RETENTION);
     let steps = [
         answer(0, &[("x", "/a", 1.0), ("x", "/b", 1.0)]),
         answer(5, &[("x", "/a", 2.0)]),
@@ -85,7 +90,7 @@ fn a_series_that_vanishes_ends_once_and_may_come_back() {
 
 #[test]
 fn a_failure_ends_every_series_and_up_keeps_the_last_known_instance() {
-    let mut store = Store::new(LIMITS);
+    let mut store = Store::new(LIMITS, RETENTION);
     for step in [answer(0, &[("x", "/a", 1.0)]), failure(5), failure(10), answer(15, &[("x", "/a", 2.0)])] {
         assert!(store.ingest(&step).is_ok());
     }
@@ -95,7 +100,7 @@ fn a_failure_ends_every_series_and_up_keeps_the_last_known_instance() {
 
 #[test]
 fn a_source_that_starts_by_failing_hands_over_to_the_series_with_an_instance() {
-    let mut store = Store::new(LIMITS);
+    let mut store = Store::new(LIMITS, RETENTION);
     for step in [failure(0), answer(5, &[("x", "/a", 1.0)])] {
         assert!(store.ingest(&step).is_ok());
     }
@@ -107,7 +112,7 @@ fn a_source_that_starts_by_failing_hands_over_to_the_series_with_an_instance() {
 
 #[test]
 fn samples_without_one_common_instance_give_up_none() {
-    let mut store = Store::new(LIMITS);
+    let mut store = Store::new(LIMITS, RETENTION);
     let mut observation = answer(0, &[("x", "/a", 1.0), ("x", "/b", 1.0)]);
     if let Ok(samples) = &mut observation.answer {
         samples[1].labels = samples[1].labels.with("instance", "h:2");
@@ -118,7 +123,7 @@ fn samples_without_one_common_instance_give_up_none() {
 
 #[test]
 fn late_duplicate_and_future_samples_are_refused_and_counted() {
-    let mut store = Store::new(LIMITS);
+    let mut store = Store::new(LIMITS, RETENTION);
     let mut observation =
         answer(10, &[("x", "/a", 1.0), ("x", "/a", 2.0), ("x", "/a", 3.0), ("y", "/a", 4.0)]);
     if let Ok(samples) = &mut observation.answer {
@@ -133,7 +138,7 @@ fn late_duplicate_and_future_samples_are_refused_and_counted() {
 
 #[test]
 fn the_marker_comes_after_a_sample_whose_own_time_lies_ahead() {
-    let mut store = Store::new(LIMITS);
+    let mut store = Store::new(LIMITS, RETENTION);
     let mut ahead = answer(0, &[("x", "/a", 1.0)]);
     if let Ok(samples) = &mut ahead.answer {
         samples[0].at = at(30);
@@ -144,13 +149,15 @@ fn the_marker_comes_after_a_sample_whose_own_time_lies_ahead() {
 
 #[test]
 fn points_beyond_the_retention_go_and_empty_series_with_them() {
-    let mut store = Store::new(LIMITS);
+    let mut store = Store::new(LIMITS, RETENTION);
     for secs in 0..=90 {
         let samples: &[_] =
             if secs < 10 { &[("x", "/a", 1.0), ("y", "/a", 1.0)] } else { &[("x", "/a", 1.0)] };
         assert!(store.ingest(&answer(secs, samples)).is_ok());
     }
     assert_eq!(dump(&store, "y"), [] as [String; 0]);
+    assert!(store.point_count() < 4 * 70, "an eighth more than what is read");
+    store.retain(at(90));
     assert_eq!(store.point_count(), 4 * 61, "30 to 90 s, ends included, of four series");
     store.retain(at(200));
     assert_eq!(store.point_count(), 0);
@@ -158,17 +165,17 @@ fn points_beyond_the_retention_go_and_empty_series_with_them() {
 
 #[test]
 fn too_many_series_are_refused_as_a_whole() {
-    let mut store = Store::new(Limits { series_per_source: 4, ..LIMITS });
+    let mut store = Store::new(Limits { series_per_source: 4, ..LIMITS }, RETENTION);
     assert!(store.ingest(&answer(0, &[("x", "/a", 1.0)])).is_ok());
     let refused = store.ingest(&answer(5, &[("x", "/a", 2.0), ("x", "/b", 1.0)]));
-    assert_eq!(refused, Err(TooManySeries { source_name: app(), series: 5, limit: 4 }));
+    assert_eq!(refused, Err(LimitExceeded::Series { source_name: app(), series: 5, limit: 4 }));
     assert_eq!(dump(&store, "up"), [r#"up{instance="h:1", job="app"}: 1@0"#]);
     assert!(store.ingest(&answer(10, &[("x", "/a", 3.0)])).is_ok(), "what is there may stay");
 }
 
 #[test]
 fn only_what_a_selector_selects_is_kept_and_new_interest_starts_empty() {
-    let mut store = Store::new(LIMITS);
+    let mut store = Store::new(LIMITS, RETENTION);
     store.set_interest(Interest::Selectors(vec![named("x")]));
     assert!(store.may_want("x") && store.may_want("up") && !store.may_want("y"));
     let counts = store.ingest(&answer(0, &[("x", "/a", 1.0), ("y", "/a", 1.0)]));
@@ -185,9 +192,9 @@ fn only_what_a_selector_selects_is_kept_and_new_interest_starts_empty() {
 
 #[test]
 fn a_resolved_selector_sees_the_same_as_a_scan_in_the_same_order() {
-    let mut resolved = Store::new(LIMITS);
+    let mut resolved = Store::new(LIMITS, RETENTION);
     resolved.set_interest(Interest::Selectors(vec![named("x")]));
-    let mut scanned = Store::new(LIMITS);
+    let mut scanned = Store::new(LIMITS, RETENTION);
     for (secs, paths) in [(0, ["/c", "/a"]), (5, ["/b", "/d"]), (70, ["/a", "/e"])] {
         let samples: Vec<_> = paths.iter().map(|path| ("x", *path, 1.0)).collect();
         assert!(resolved.ingest(&answer(secs, &samples)).is_ok());
@@ -197,8 +204,95 @@ fn a_resolved_selector_sees_the_same_as_a_scan_in_the_same_order() {
 }
 
 #[test]
+fn labels_beyond_a_limit_refuse_the_answer_and_name_the_limit() {
+    let cases = [
+        (&[("x", "/a")][..], None),
+        (&[("y", "/a"), ("a_long_name_of_17", "")], None),
+        (&[("x", "/a-long-path-"), ("x", "/b")], Some("label `path` of `x` from source `app` has 13 bytes")),
+        (&[("x", "/a")], Some("a series of `x` from source `app` has 6 labels")),
+    ];
+    for (at_case, (series, expected)) in cases.into_iter().enumerate() {
+        let mut store = Store::new(LIMITS, RETENTION);
+        store.set_interest(Interest::Selectors(vec![named("x")]));
+        let samples: Vec<_> = series.iter().map(|(name, path)| (*name, *path, 1.0)).collect();
+        let mut observation = answer(0, &samples);
+        if let Ok(samples) = &mut observation.answer
+            && at_case == 3
+        {
+            samples[0].labels = samples[0].labels.with("a", "1").with("b", "2");
+        }
+        let refused = store.ingest(&observation).err().map(|error| error.to_string());
+        match expected {
+            None => assert_eq!(refused, None),
+            Some(text) => assert!(refused.as_ref().is_some_and(|told| told.starts_with(text)), "{refused:?}"),
+        }
+        assert_eq!(store.series_count() > 0, expected.is_none(), "nothing was changed");
+    }
+}
+
+#[test]
+fn a_selector_is_kept_since_the_first_observation_that_it_was_wanted_at() {
+    let b = |name| {
+        let matchers = [(METRIC_NAME, name), ("path", "/b")];
+        let matcher = |(name, value)| Matcher::new(name, MatchOp::Equal, value).ok();
+        Selector::new(matchers.into_iter().filter_map(matcher).collect(), Sources::Only([app()].into()))
+    };
+    let mut store = Store::new(LIMITS, RETENTION);
+    store.set_interest(Interest::Selectors(vec![named("x")]));
+    assert_eq!((store.keeps(&named("x")), store.kept_since(&named("x"))), (true, None));
+    assert!(store.ingest(&answer(5, &[("x", "/a", 1.0)])).is_ok());
+    store.set_interest(Interest::Selectors(vec![named("x"), b("x"), b("y")]));
+    assert!(store.ingest(&failure(10)).is_ok());
+    let since = |store: &Store| [named("x"), b("x"), b("y"), named("y")].map(|s| store.kept_since(&s));
+    assert_eq!(since(&store), [Some(at(5)), Some(at(5)), Some(at(10)), None]);
+    assert_eq!([b("y"), named("y")].map(|s| store.keeps(&s)), [true, false]);
+
+    store.set_interest(Interest::Selectors(vec![b("x"), b("y")]));
+    store.restarted();
+    assert_eq!(since(&store), [None; 4], "nothing tells whether the earlier process looked for it");
+    assert!(store.ingest(&answer(15, &[("x", "/b", 1.0)])).is_ok());
+    assert_eq!(since(&store), [None, Some(at(15)), Some(at(15)), None]);
+    store.restarted();
+    assert_eq!(since(&store), [None, Some(at(15)), None, None]);
+}
+
+proptest::proptest! {
+    /// Whatever the order of a page and however it changes, the store holds what a map of lists would.
+    #[test]
+    fn pages_in_any_order_are_remembered_as_they_were(
+        pages in proptest::collection::vec(proptest::collection::vec((0..7usize, 0..3u8), 0..9), 1..12),
+    ) {
+        const PATHS: [&str; 7] = ["/a", "/b", "/c", "/d", "/e", "/f", "/g"];
+        let mut store = Store::new(LIMITS, RETENTION);
+        let mut plain: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+        for (second, page) in pages.iter().enumerate() {
+            let secs = second as i64;
+            let samples: Vec<_> = page.iter().map(|(at, value)| ("x", PATHS[*at], f64::from(*value))).collect();
+            proptest::prop_assert!(store.ingest(&answer(secs, &samples)).is_ok());
+            let mut first: BTreeMap<&str, f64> = BTreeMap::new();
+            for (_, path, value) in samples {
+                first.entry(path).or_insert(value);
+            }
+            for (path, points) in &mut plain {
+                if !first.contains_key(path) && points.last().is_some_and(|last| !last.starts_with("stale")) {
+                    points.push(format!("stale@{secs}"));
+                }
+            }
+            for (path, value) in first {
+                plain.entry(path).or_default().push(format!("{value}@{secs}"));
+            }
+        }
+        let expected: Vec<_> = plain
+            .iter()
+            .map(|(path, points)| format!("{}: {}", labels("x", path), points.join(" ")))
+            .collect();
+        proptest::prop_assert_eq!(dump(&store, "x"), expected);
+    }
+}
+
+#[test]
 fn a_removed_source_leaves_nothing() {
-    let mut store = Store::new(LIMITS);
+    let mut store = Store::new(LIMITS, RETENTION);
     assert!(store.ingest(&answer(0, &[("x", "/a", 1.0)])).is_ok());
     store.remove_source(&app());
     assert_eq!((store.series_count(), store.point_count(), store.sources().count()), (0, 0, 0));

@@ -1,0 +1,60 @@
+//! How long the engine's work takes: a scrape, a tick, a range query.
+
+mod workload;
+
+use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
+use rearguard::engine::promql::EvalContext;
+use rearguard::engine::series::Store;
+use std::hint::black_box;
+use workload::{SCRAPES, Workload, at, read};
+
+fn ingest(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("ingest");
+    let workload = Workload::of(10_000);
+    let store = workload.store(&workload.rules(100));
+    let page = workload.page(SCRAPES);
+    let observation = read(&page, SCRAPES);
+    let take_in = |mut store: Store| {
+        black_box(store.ingest(&observation)).expect("within the limits");
+        store
+    };
+    group.throughput(Throughput::Bytes(page.len() as u64));
+    group.bench_function("parse", |bencher| bencher.iter(|| black_box(read(&page, SCRAPES))));
+    group.bench_function("store", |bencher| {
+        bencher.iter_batched(|| store.clone(), take_in, BatchSize::LargeInput);
+    });
+    group.finish();
+}
+
+fn tick(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("tick");
+    for series in [1_000, 10_000] {
+        for rules in [10, 100, 1_000] {
+            let workload = Workload::of(series);
+            let plans = workload.rules(rules);
+            let store = workload.store(&plans);
+            let context = EvalContext::at(at(SCRAPES - 1));
+            group.bench_function(format!("{rules} rules, {series} series"), |bencher| {
+                bencher
+                    .iter(|| plans.iter().for_each(|plan| drop(black_box(plan.evaluate(&store, &context)))));
+            });
+        }
+    }
+    group.finish();
+}
+
+fn range(criterion: &mut Criterion) {
+    let workload = Workload::of(10_000);
+    let plans = workload.rules(1);
+    let store = workload.store(&plans);
+    criterion.bench_function("range query, 60 steps, 10000 series", |bencher| {
+        bencher.iter(|| {
+            for step in SCRAPES - 60..SCRAPES {
+                black_box(plans[0].evaluate(&store, &EvalContext::at(at(step)))).expect("a value");
+            }
+        });
+    });
+}
+
+criterion_group!(benches, ingest, tick, range);
+criterion_main!(benches);
