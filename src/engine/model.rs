@@ -132,6 +132,19 @@ impl Labels {
         Self::packed(self.pairs().filter(|(name, _)| keep(name)))
     }
 
+    /// Appends to `out` what tells sets apart of which only the labels count for which `keep` says yes: the same text for
+    /// equal sets, another one for all others. For keys of many sets, without the memory of a set for each.
+    pub fn write_filtered(&self, mut keep: impl FnMut(&str) -> bool, out: &mut String) {
+        let mut rest = self.text();
+        while !rest.is_empty() {
+            let label = rest;
+            let Some(name) = take_text(&mut rest) else { return };
+            if take_text(&mut rest).is_some() && keep(name) {
+                out.push_str(&label[..label.len() - rest.len()]);
+            }
+        }
+    }
+
     /// Returns a copy with `name` set to `value`, or removed where `value` is empty.
     pub fn with(&self, name: &str, value: &str) -> Self {
         let before = self.pairs().take_while(|(key, _)| *key < name);
@@ -174,8 +187,30 @@ impl PartialOrd for Labels {
 
 impl Ord for Labels {
     fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        self.pairs().cmp(other.pairs())
+        let (left, right) = (self.text(), other.text());
+        // As long as both are the same bytes they are the same texts at the same places.
+        let same = common_prefix(left.as_bytes(), right.as_bytes());
+        let (mut rest, mut skipped) = (left, 0);
+        while take_text(&mut rest).is_some() && left.len() - rest.len() <= same {
+            skipped = left.len() - rest.len();
+        }
+        let (mut left, mut right) = (&left[skipped..], &right[skipped..]);
+        loop {
+            match (take_text(&mut left), take_text(&mut right)) {
+                (None, None) => return std::cmp::Ordering::Equal,
+                (left, right) if left != right => return left.cmp(&right),
+                _ => {}
+            }
+        }
     }
+}
+
+/// Returns how many bytes two texts begin with in common, eight at a time.
+fn common_prefix(left: &[u8], right: &[u8]) -> usize {
+    let (chunks, others) = (left.as_chunks::<8>().0, right.as_chunks::<8>().0);
+    let start = 8 * chunks.iter().zip(others).take_while(|(left, right)| left == right).count();
+    let rest = left[start..].iter().zip(&right[start..]);
+    start + rest.take_while(|(left, right)| left == right).count()
 }
 
 impl fmt::Debug for Labels {

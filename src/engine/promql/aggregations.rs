@@ -4,6 +4,7 @@ use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
 use super::evaluate::{EvalError, Evaluation, VectorSample};
+use super::matching::Groups;
 use super::plan::{AggregateKind, AggregatePlan, LabelChoice};
 use super::problem::TextSpan;
 use super::summation::{Sum, mean, quantile};
@@ -34,13 +35,30 @@ impl Evaluation<'_> {
             AggregateKind::Quantile(q) => self.scalar(q, at)?,
             _ => f64::NAN,
         };
-        let mut groups: BTreeMap<Labels, Vec<f64>> = BTreeMap::new();
-        for sample in self.vector(&aggregate.operand, at)? {
-            groups.entry(aggregate.grouping.key(&sample.labels)).or_default().push(sample.value);
-        }
+        let vector = self.vector(&aggregate.operand, at)?;
+        let groups = grouped(&aggregate.grouping, vector, |sample| sample.value);
         let element = |(labels, values)| VectorSample { labels, value: reduce(&aggregate.op, q, values) };
         Ok(groups.into_iter().map(element).collect())
     }
+}
+
+/// Collects what `part` takes of each element by group; the groups in the order of their labels.
+fn grouped<T>(
+    grouping: &LabelChoice,
+    vector: Vec<VectorSample>,
+    part: impl Fn(VectorSample) -> T,
+) -> Vec<(Labels, Vec<T>)> {
+    let mut numbers = Groups::by(grouping);
+    let mut groups: Vec<(Labels, Vec<T>)> = Vec::new();
+    for sample in vector {
+        let group = numbers.find_or_add(&sample.labels);
+        if group == groups.len() {
+            groups.push((grouping.key(&sample.labels), Vec::new()));
+        }
+        groups[group].1.push(part(sample));
+    }
+    groups.sort_unstable_by(|(left, _), (right, _)| left.cmp(right));
+    groups
 }
 
 /// Reduces a group, which is never empty, to a number.
@@ -116,11 +134,8 @@ fn extremes(
     count: usize,
     largest: bool,
 ) -> Vec<VectorSample> {
-    let mut groups: BTreeMap<Labels, Vec<VectorSample>> = BTreeMap::new();
-    for sample in vector {
-        groups.entry(grouping.key(&sample.labels)).or_default().push(sample);
-    }
-    let ranked = groups.into_values().map(|mut group| {
+    let groups = grouped(grouping, vector, |sample| sample);
+    let ranked = groups.into_iter().map(|(_, mut group)| {
         group.sort_by(if largest { descending } else { ascending });
         group.truncate(count);
         group

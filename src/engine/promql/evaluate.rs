@@ -1,7 +1,7 @@
 //! A plan over a store to a value.
 
 use std::cell::Cell;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::ast::At;
@@ -238,11 +238,16 @@ impl Evaluation<'_> {
 
 /// Refuses a vector in which two elements have the same labels, as Prometheus does where names were dropped.
 pub(super) fn unique(vector: Vec<VectorSample>, span: TextSpan) -> Result<Vec<VectorSample>, EvalError> {
-    let mut seen = BTreeSet::new();
-    match vector.iter().find(|sample| !seen.insert(&sample.labels)) {
+    // What comes from the store or out of an aggregation is in order mostly, and says so at one look.
+    if vector.is_sorted_by(|left, right| left.labels < right.labels) {
+        return Ok(vector);
+    }
+    let mut labels: Vec<&Labels> = vector.iter().map(|sample| &sample.labels).collect();
+    labels.sort_unstable();
+    match labels.windows(2).find(|pair| pair[0] == pair[1]) {
         None => Ok(vector),
-        Some(twice) => {
-            let message = format!("two series of the result have the same labels {}", twice.labels);
+        Some(pair) => {
+            let message = format!("two series of the result have the same labels {}", pair[0]);
             Err(EvalError::new(span, message))
         }
     }

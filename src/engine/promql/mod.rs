@@ -14,6 +14,7 @@ mod functions;
 mod histogram;
 mod lexer;
 pub mod literals;
+mod matching;
 mod operators;
 mod parser;
 pub mod plan;

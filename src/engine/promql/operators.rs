@@ -1,10 +1,10 @@
 //! Binary operators: between numbers, a vector and a number, two vectors.
 
-use std::collections::btree_map::Entry;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use super::ast::BinaryOp;
 use super::evaluate::{EvalError, Evaluation, VectorSample, unique};
+use super::matching::Groups;
 use super::plan::{Cardinality, Join, LabelChoice, SetPlan, WithScalar};
 use super::problem::TextSpan;
 use crate::engine::model::{Labels, METRIC_NAME};
@@ -65,23 +65,18 @@ impl Evaluation<'_> {
     pub(super) fn set(&self, set: &SetPlan, at: Timestamp) -> Result<Vec<VectorSample>, EvalError> {
         let mut left = self.vector(&set.left, at)?;
         let mut right = self.vector(&set.right, at)?;
-        let keys = |vector: &[VectorSample]| -> BTreeSet<Labels> {
-            vector.iter().map(|sample| set.key.key(&sample.labels)).collect()
+        let (kept, others) = match set.op {
+            BinaryOp::And | BinaryOp::Unless => (&mut left, &right),
+            _ => (&mut right, &left),
         };
-        match set.op {
-            BinaryOp::And => {
-                let keys = keys(&right);
-                left.retain(|sample| keys.contains(&set.key.key(&sample.labels)));
-            }
-            BinaryOp::Unless => {
-                let keys = keys(&right);
-                left.retain(|sample| !keys.contains(&set.key.key(&sample.labels)));
-            }
-            _ => {
-                let keys = keys(&left);
-                right.retain(|sample| !keys.contains(&set.key.key(&sample.labels)));
-                left.append(&mut right);
-            }
+        let mut keys = Groups::by(&set.key);
+        for sample in others {
+            keys.find_or_add(&sample.labels);
+        }
+        let wants_match = set.op == BinaryOp::And;
+        kept.retain(|sample| keys.find(&sample.labels).is_some() == wants_match);
+        if !matches!(set.op, BinaryOp::And | BinaryOp::Unless) {
+            left.append(&mut right);
         }
         Ok(left)
     }
@@ -100,37 +95,33 @@ impl Evaluation<'_> {
         // `group_right` is `group_left` with the sides swapped; only the values keep their order.
         let swapped = matches!(join.cardinality, Cardinality::OneToMany(_));
         let (many, one) = if swapped { (right, left) } else { (left, right) };
-        let ones = unique_side(&one, join, swapped, span)?;
-        let mut matched: BTreeMap<Labels, BTreeSet<Labels>> = BTreeMap::new();
-        let mut result = Vec::new();
+        let mut groups = unique_side(&one, join, swapped, span)?;
+        let one_to_one = matches!(join.cardinality, Cardinality::OneToOne);
+        let mut matched = vec![false; one.len()];
+        // Only where several elements may match one, which is where their labels have to tell them apart.
+        let mut seen: BTreeSet<(usize, Labels)> = BTreeSet::new();
+        let mut result = Vec::with_capacity(many.len());
         for sample in &many {
-            let key = join.key.key(&sample.labels);
-            let Some(other) = ones.get(&key) else { continue };
+            let Some(group) = groups.find(&sample.labels) else { continue };
+            let other = &one[group];
             let (left, right) =
                 if swapped { (other.value, sample.value) } else { (sample.value, other.value) };
             let (value, holds) = apply(join.op, left, right);
             let labels = result_labels(join, &sample.labels, &other.labels);
-            match (matched.entry(key), &join.cardinality) {
-                (Entry::Vacant(entry), _) => {
-                    entry.insert([labels.clone()].into());
-                }
-                // Told even where the comparison would filter the surplus away: the answer must not hang on values.
-                (Entry::Occupied(entry), Cardinality::OneToOne) => {
-                    let message = format!(
-                        "multiple matches for labels {}: many-to-one matching must be explicit \
-                         (group_left/group_right)",
-                        entry.key()
-                    );
-                    return Err(EvalError::new(span, message));
-                }
-                (Entry::Occupied(mut entry), _) => {
-                    if !entry.get_mut().insert(labels.clone()) {
-                        let message = format!(
-                            "multiple matches for labels {labels}: grouping labels must ensure unique matches"
-                        );
-                        return Err(EvalError::new(span, message));
-                    }
-                }
+            // Told even where the comparison would filter the surplus away: the answer must not hang on values.
+            if one_to_one && std::mem::replace(&mut matched[group], true) {
+                let message = format!(
+                    "multiple matches for labels {}: many-to-one matching must be explicit \
+                     (group_left/group_right)",
+                    join.key.key(&sample.labels)
+                );
+                return Err(EvalError::new(span, message));
+            }
+            if !one_to_one && !seen.insert((group, labels.clone())) {
+                let message = format!(
+                    "multiple matches for labels {labels}: grouping labels must ensure unique matches"
+                );
+                return Err(EvalError::new(span, message));
             }
             if join.bool {
                 result.push(VectorSample { labels, value: f64::from(u8::from(holds)) });
@@ -142,28 +133,29 @@ impl Evaluation<'_> {
     }
 }
 
-/// Keys the side that must have one series per match.
-fn unique_side<'v>(
-    one: &'v [VectorSample],
-    join: &Join,
+/// Groups the side that must have one series per match: the number of a group is that of its element.
+fn unique_side<'j>(
+    one: &[VectorSample],
+    join: &'j Join,
     swapped: bool,
     span: TextSpan,
-) -> Result<BTreeMap<Labels, &'v VectorSample>, EvalError> {
-    let mut ones: BTreeMap<Labels, &VectorSample> = BTreeMap::new();
-    for sample in one {
-        let key = join.key.key(&sample.labels);
-        if let Some(other) = ones.get(&key) {
+) -> Result<Groups<'j>, EvalError> {
+    let mut groups = Groups::by(&join.key);
+    for (at, sample) in one.iter().enumerate() {
+        let group = groups.find_or_add(&sample.labels);
+        if group != at {
             let side = if swapped { "left" } else { "right" };
             let message = format!(
-                "found duplicate series for the match group {key} on the {side} side: {} and {}; \
+                "found duplicate series for the match group {} on the {side} side: {} and {}; \
                  matching labels must be unique on one side",
-                other.labels, sample.labels
+                join.key.key(&sample.labels),
+                one[group].labels,
+                sample.labels
             );
             return Err(EvalError::new(span, message));
         }
-        ones.insert(key, sample);
     }
-    Ok(ones)
+    Ok(groups)
 }
 
 /// The labels of a joined element (`resultMetric` in Prometheus).

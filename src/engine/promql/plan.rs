@@ -262,6 +262,19 @@ impl LabelChoice {
             }
         }
     }
+
+    /// Writes a text that is the same for label sets with the same key only; nothing else is said of it.
+    pub(super) fn write_key(&self, labels: &Labels, out: &mut String) {
+        out.clear();
+        match self {
+            Self::Only(names) if names.is_empty() => {}
+            Self::Only(names) => labels.write_filtered(|name| names.contains(name), out),
+            Self::AllBut(names) => labels.write_filtered(
+                |name| name != crate::engine::model::METRIC_NAME && !names.contains(name),
+                out,
+            ),
+        }
+    }
 }
 
 #[derive(Clone, Debug)]

@@ -90,7 +90,9 @@ impl Points {
                 let positions = times.position_after(after)..times.position_after(until);
                 runs.each_within(positions, |positions, value| {
                     if !is_stale_marker(value) {
-                        out.extend(times.range(positions).iter().map(|at| Point { at: *at, value }));
+                        for at in times.range(positions) {
+                            out.push(Point { at: *at, value });
+                        }
                     }
                 });
             }
@@ -238,16 +240,24 @@ impl Runs {
             return;
         }
         let first = self.runs.partition_point(|run| run.start() <= positions.start).saturating_sub(1);
-        let mut rest = self.runs[first..].iter().peekable();
-        while let Some(run) = rest.next() {
-            let start = run.start().max(positions.start);
-            if start >= end {
-                return;
-            }
-            let stop = rest.peek().map_or(self.end, |next| next.start()).min(end);
+        let Some((mut run, following)) = self.runs[first..].split_first() else { return };
+        let mut start = run.start().max(positions.start);
+        if start >= end {
+            return;
+        }
+        for next in following {
+            let stop = next.start().min(end);
             if let Some(value) = run.value() {
                 each(start..stop, value);
             }
+            if stop == end {
+                return;
+            }
+            (run, start) = (next, stop);
+        }
+        // The last run is never a gap, and goes on to the end.
+        if let Some(value) = run.value() {
+            each(start..end, value);
         }
     }
 
