@@ -17,7 +17,7 @@ use crate::engine::time::{Span, Timestamp};
 pub const LOOKBACK: Span = Span::from_secs(300);
 
 /// How many points and elements one evaluation may touch; Prometheus' default for samples in memory is the same.
-const MAX_WORK: u64 = 50_000_000;
+pub const MAX_SAMPLES: u64 = 50_000_000;
 
 /// What one step of a subquery costs beside the elements that it yields: about as much as touching so many samples.
 pub(super) const STEP_WORK: usize = 16;
@@ -36,6 +36,8 @@ pub struct EvalContext {
     pub read_instead: BTreeMap<SourceName, SourceName>,
     /// The range query that this is one step of; an instant query where absent.
     pub query: Option<QueryRange>,
+    /// How many points and elements one evaluation may touch; [`MAX_SAMPLES`] where absent.
+    pub max_samples: Option<u64>,
 }
 
 /// A range query: what `start()`, `end()`, `step()` and `range()` say. In engine time.
@@ -117,6 +119,15 @@ impl EvalError {
 }
 
 pub(super) fn evaluate(plan: &Plan, store: &Store, context: &EvalContext) -> Result<Evaluated, EvalError> {
+    evaluate_counted(plan, store, context).map(|(evaluated, _)| evaluated)
+}
+
+/// Evaluates a plan; returns also how many points and elements were touched.
+pub(super) fn evaluate_counted(
+    plan: &Plan,
+    store: &Store,
+    context: &EvalContext,
+) -> Result<(Evaluated, u64), EvalError> {
     let evaluation = Evaluation { store, context, newest: Cell::new(None), work: Cell::new(0) };
     let at = context.at;
     let value = match &plan.root {
@@ -132,7 +143,7 @@ pub(super) fn evaluate(plan: &Plan, store: &Store, context: &EvalContext) -> Res
         }
         Output::Text(text) => Value::String(text.clone()),
     };
-    Ok(Evaluated { value, newest_sample: evaluation.newest.get() })
+    Ok((Evaluated { value, newest_sample: evaluation.newest.get() }, evaluation.work.get()))
 }
 
 /// One evaluation of one plan.
@@ -153,10 +164,13 @@ impl Evaluation<'_> {
     pub(super) fn spend(&self, amount: usize, span: TextSpan) -> Result<(), EvalError> {
         let spent = self.work.get().saturating_add(amount as u64);
         self.work.set(spent);
-        if spent <= MAX_WORK {
+        let limit = self.context.max_samples.unwrap_or(MAX_SAMPLES);
+        if spent <= limit {
             return Ok(());
         }
-        let message = format!("the query touches more than {MAX_WORK} samples: shorten its ranges");
+        let message = format!(
+            "the query touches more than {limit} samples (`max_samples`): shorten its ranges or select fewer series"
+        );
         Err(EvalError::new(span, message))
     }
 
