@@ -13,6 +13,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use super::clock::Clock;
 use super::latency::{Latencies, LatencyReport};
 use super::log;
+use super::queries::{self, Need};
 use super::systemd::Systemd;
 use crate::engine::Status;
 use crate::engine::decision::{Command, Effect, Input, Setup, counted};
@@ -54,6 +55,8 @@ pub enum Message {
     },
     /// Somebody wants to know how things stand.
     Asked(oneshot::Sender<Box<DaemonStatus>>),
+    /// A query needs something to read.
+    Needed(Need),
     /// Another set of files comes into force.
     Files {
         /// The set.
@@ -175,6 +178,7 @@ impl Core {
                 self.hand_out(handled);
             }
             Message::Asked(answer) => drop(answer.send(Box::new(self.status()))),
+            Message::Needed(need) => queries::hand_out(need, self.engine.engine(), self.clock.now()),
             Message::Files { setup, files, degraded } => {
                 let fingerprint = setup.fingerprint.clone();
                 self.engine.engine_mut().replace_setup(setup, clock.engine);

@@ -15,6 +15,7 @@ pub mod dispatch;
 pub mod files;
 pub mod latency;
 mod log;
+pub mod queries;
 pub mod start;
 pub mod systemd;
 pub mod wiring;

@@ -30,7 +30,7 @@ use decision::{Decision, Event, IllegalTransition, Input, Phase, Setup, State};
 use evaluation::{Check, CheckKey, Measurements, SavedWindow, SourceLook, TriggerLook, Watch};
 use model::{RollbackId, SourceName};
 use rules::Condition;
-use series::Observation;
+use series::{Observation, Store};
 use time::{Span, Timestamp};
 
 /// Both halves of the core over one set of files: measurements, which are rebuilt, and state, which is its events.
@@ -117,6 +117,16 @@ impl Engine {
     /// Returns the windows to be saved.
     pub fn saved_windows(&self) -> Vec<SavedWindow> {
         self.measurements.saved_windows()
+    }
+
+    /// Returns what is remembered of samples: for queries.
+    pub fn store(&self) -> &Store {
+        self.measurements.store()
+    }
+
+    /// Returns what every trigger looks like.
+    pub fn trigger_looks(&self) -> Vec<TriggerLook> {
+        self.measurements.triggers(&watch(&self.setup, &self.state))
     }
 
     /// Returns how far back the rules look.

@@ -300,6 +300,11 @@ impl Measurements {
         self.heard.iter().map(look).collect()
     }
 
+    /// Returns what is remembered of samples: for queries.
+    pub fn store(&self) -> &Store {
+        &self.store
+    }
+
     /// Returns how far back the rules look: older samples are of no use.
     pub fn retention(&self) -> Span {
         self.retention

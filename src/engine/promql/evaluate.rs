@@ -36,7 +36,8 @@ pub struct EvalContext {
     pub read_instead: BTreeMap<SourceName, SourceName>,
     /// The range query that this is one step of; an instant query where absent.
     pub query: Option<QueryRange>,
-    /// How many points and elements one evaluation may touch; [`MAX_SAMPLES`] where absent.
+    /// How many points one evaluation may make for its subqueries: what it costs in memory beside its result and the
+    /// store. [`MAX_SAMPLES`] where absent.
     pub max_samples: Option<u64>,
 }
 
@@ -128,7 +129,8 @@ pub(super) fn evaluate_counted(
     store: &Store,
     context: &EvalContext,
 ) -> Result<(Evaluated, u64), EvalError> {
-    let evaluation = Evaluation { store, context, newest: Cell::new(None), work: Cell::new(0) };
+    let evaluation =
+        Evaluation { store, context, newest: Cell::new(None), work: Cell::new(0), held: Cell::new(0) };
     let at = context.at;
     let value = match &plan.root {
         Output::Scalar(scalar) => Value::Scalar(evaluation.scalar(scalar, at)?),
@@ -152,6 +154,7 @@ pub(super) struct Evaluation<'a> {
     pub(super) context: &'a EvalContext,
     newest: Cell<Option<Timestamp>>,
     work: Cell<u64>,
+    held: Cell<u64>,
 }
 
 impl Evaluation<'_> {
@@ -164,12 +167,23 @@ impl Evaluation<'_> {
     pub(super) fn spend(&self, amount: usize, span: TextSpan) -> Result<(), EvalError> {
         let spent = self.work.get().saturating_add(amount as u64);
         self.work.set(spent);
+        if spent <= MAX_SAMPLES {
+            return Ok(());
+        }
+        let message = format!("the query touches more than {MAX_SAMPLES} samples: shorten its ranges");
+        Err(EvalError::new(span, message))
+    }
+
+    /// Notes that `amount` points, or as many bytes as they take, were made and are held for a while.
+    pub(super) fn hold(&self, amount: usize, span: TextSpan) -> Result<(), EvalError> {
+        let held = self.held.get().saturating_add(amount as u64);
+        self.held.set(held);
         let limit = self.context.max_samples.unwrap_or(MAX_SAMPLES);
-        if spent <= limit {
+        if held <= limit {
             return Ok(());
         }
         let message = format!(
-            "the query touches more than {limit} samples (`max_samples`): shorten its ranges or select fewer series"
+            "the query makes more than {limit} samples (`max_samples`): shorten its subqueries, or lengthen their steps"
         );
         Err(EvalError::new(span, message))
     }

@@ -257,12 +257,15 @@ mod tests {
 
     #[test]
     fn a_limit_is_named_and_holds_for_one_step() {
-        let plan = parse("x").and_then(|expr| compile(&expr, &Scope::EVERYTHING)).expect("a plan");
-        let context = EvalContext { max_samples: Some(2), ..EvalContext::default() };
-        // Two series, two steps: two samples at any one time.
-        assert!(plan.evaluate_range(&store(), &range(40, 50, 10), &context).is_ok());
-        let context = EvalContext { max_samples: Some(1), ..EvalContext::default() };
-        let error = plan.evaluate_range(&store(), &range(40, 50, 10), &context).expect_err("too much");
-        assert!(error.message.contains("more than 1 samples (`max_samples`)"), "{error}");
+        let text = "max_over_time(x[20s:10s])";
+        let plan = parse(text).and_then(|expr| compile(&expr, &Scope::EVERYTHING)).expect("a plan");
+        let evaluate = |max_samples| {
+            let context = EvalContext { max_samples: Some(max_samples), ..EvalContext::default() };
+            plan.evaluate_range(&store(), &range(40, 60, 10), &context)
+        };
+        // Two series with two points each, at each of three steps.
+        assert!(evaluate(4).is_ok());
+        let error = evaluate(3).expect_err("too many");
+        assert!(error.message.contains("more than 3 samples (`max_samples`)"), "{error}");
     }
 }
