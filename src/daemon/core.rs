@@ -12,6 +12,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use super::clock::Clock;
 use super::latency::{Latencies, LatencyReport};
+use super::listener::Listening;
 use super::log;
 use super::queries::{self, Need};
 use super::systemd::Systemd;
@@ -100,6 +101,9 @@ pub struct DaemonStatus {
     pub targets: Vec<(String, crate::engine::decision::Mode)>,
     /// How long things take.
     pub latencies: LatencyReport,
+    /// How the HTTP listener does; filled in by the control socket, as the engine does not know.
+    #[serde(default)]
+    pub listening: Listening,
 }
 
 /// The engine's thread.
@@ -307,6 +311,7 @@ impl Core {
             engine: engine.status(self.clock.now()),
             targets: setup.targets.iter().map(|(name, target)| (name.to_string(), target.mode)).collect(),
             latencies: self.latencies.report(),
+            listening: Listening::Off,
         }
     }
 

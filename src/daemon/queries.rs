@@ -118,6 +118,8 @@ pub enum Need {
         /// Where they go.
         answer: oneshot::Sender<(BTreeSet<Labels>, Vec<Kept>)>,
     },
+    /// A sign of life.
+    Alive(oneshot::Sender<()>),
     /// The rules and their alerts.
     Rules(oneshot::Sender<Vec<RuleGroupLook>>),
 }
@@ -160,6 +162,7 @@ pub(super) fn hand_out(need: Need, engine: &Engine, now: Timestamp) {
             let sets = store.label_sets(&selectors, from - wall_offset, to - wall_offset);
             drop(answer.send((sets, kept(&selectors))));
         }
+        Need::Alive(answer) => answer.send(()).unwrap_or_default(),
         Need::Rules(answer) => drop(answer.send(rules::looks(engine, now))),
     }
 }
@@ -229,6 +232,12 @@ impl Queries {
     pub async fn rules(&self) -> Result<Vec<RuleGroupLook>, QueryError> {
         let inbox = self.inbox.clone();
         self.work(self.limits.timeout, move |_| fetch(&inbox, Need::Rules)).await
+    }
+
+    /// Returns whether the engine turns; does not come back where it hangs.
+    pub async fn is_alive(&self) -> bool {
+        let (answer, answered) = oneshot::channel();
+        self.inbox.send(Message::Needed(Need::Alive(answer))).is_ok() && answered.await.is_ok()
     }
 
     /// Waits for its turn, then works on a thread of its own. A work that is given up keeps its place until it ends.
