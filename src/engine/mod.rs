@@ -121,7 +121,7 @@ impl Engine {
 
     /// Returns what is remembered of samples: for queries.
     pub fn store(&self) -> &Store {
-        self.measurements.store()
+        &self.measurements.store
     }
 
     /// Returns what every trigger looks like.

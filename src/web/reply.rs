@@ -9,6 +9,7 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
 use crate::daemon::queries::QueryError;
+use crate::daemon::queries::answer::Envelope as AnswerEnvelope;
 
 /// Why a request has no answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -93,18 +94,8 @@ impl IntoResponse for Refusal {
 
 /// Writes a success: whole, before any of it is sent.
 pub(super) fn success(data: &impl Serialize, warnings: &[String], infos: &[String]) -> Bytes {
-    #[derive(Serialize)]
-    struct Envelope<'a, T> {
-        status: &'a str,
-        data: &'a T,
-        #[serde(skip_serializing_if = "<[_]>::is_empty")]
-        warnings: &'a [String],
-        #[serde(skip_serializing_if = "<[_]>::is_empty")]
-        infos: &'a [String],
-    }
-    let envelope = Envelope { status: "success", data, warnings, infos };
     // Text and numbers in maps with text keys can always be written.
-    serde_json::to_vec(&envelope).unwrap_or_default().into()
+    serde_json::to_vec(&AnswerEnvelope::new(data, warnings, infos)).unwrap_or_default().into()
 }
 
 /// Sends JSON, told as nothing else (E11).

@@ -24,6 +24,24 @@ pub struct Answered {
     pub infos: Vec<String>,
 }
 
+/// The envelope of every successful answer of the API.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct Envelope<'a, T> {
+    status: &'static str,
+    data: &'a T,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    warnings: &'a [String],
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    infos: &'a [String],
+}
+
+impl<'a, T> Envelope<'a, T> {
+    /// Puts data and what should be known about them into the envelope.
+    pub fn new(data: &'a T, warnings: &'a [String], infos: &'a [String]) -> Self {
+        Self { status: "success", data, warnings, infos }
+    }
+}
+
 /// A value of PromQL, in wall time.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "resultType", content = "result", rename_all = "lowercase")]

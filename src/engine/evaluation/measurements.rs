@@ -33,7 +33,7 @@ pub const MAX_RESTORE_GAP: Span = Span::from_secs(3600);
 /// What is remembered of samples and windows.
 #[derive(Clone, Debug)]
 pub struct Measurements {
-    store: Store,
+    pub(in crate::engine) store: Store,
     windows: BTreeMap<TriggerKey, Watched>,
     heard: BTreeMap<SourceName, Hearing>,
     retention: Span,
@@ -298,11 +298,6 @@ impl Measurements {
             heard: hearing.last.is_some(),
         };
         self.heard.iter().map(look).collect()
-    }
-
-    /// Returns what is remembered of samples: for queries.
-    pub fn store(&self) -> &Store {
-        &self.store
     }
 
     /// Returns how far back the rules look: older samples are of no use.

@@ -24,7 +24,7 @@ const SECONDS_BY_MISTAKE: std::ops::Range<i64> = 1_000_000_000..10_000_000_000;
 pub struct Recording {
     /// The selected series, ordered by their labels, their points in ascending order of time.
     pub series: Vec<SeriesCopy>,
-    /// The time of the newest selected sample.
+    /// The time of the newest sample in the file, whether it was selected or not.
     pub newest: Option<Timestamp>,
 }
 
@@ -54,6 +54,7 @@ pub fn read(body: &[u8], selectors: &[Selector], undated: Timestamp) -> Result<R
         name: ("", false),
         known: HashMap::new(),
         series: Vec::new(),
+        newest: None,
     };
     reader.walk(text)?;
     reader.finish(text)
@@ -77,6 +78,7 @@ struct Reader<'t, 's> {
     /// The text of a series, up to its value, to its place in `series`; `None` for what no selector selects.
     known: HashMap<&'t str, Option<usize>>,
     series: Vec<Recorded>,
+    newest: Option<Timestamp>,
 }
 
 impl<'t> Reader<'t, '_> {
@@ -109,7 +111,11 @@ impl<'t> Reader<'t, '_> {
             Format::Text => text.trim_ascii(),
             Format::OpenMetrics => text,
         };
-        if content.is_empty() || content.starts_with('#') || !self.may_want(content) {
+        if content.is_empty() || content.starts_with('#') {
+            return Ok(());
+        }
+        if !self.may_want(content) {
+            self.saw(timestamp_of(content, self.format));
             return Ok(());
         }
         if text.len() > MAX_LINE_BYTES {
@@ -120,7 +126,10 @@ impl<'t> Reader<'t, '_> {
         };
         match self.known.get(series) {
             None => self.new_series(content, Some(series), number),
-            Some(None) => Ok(()),
+            Some(None) => {
+                self.saw(timestamp_of(content, self.format));
+                Ok(())
+            }
             Some(Some(index)) => {
                 let index = *index;
                 let (value, at) = line::tail(content, series.len(), self.format)?;
@@ -159,8 +168,18 @@ impl<'t> Reader<'t, '_> {
         }
         match index {
             Some(index) => self.push(index, value, wall_timestamp, number),
-            None => Ok(()),
+            None => {
+                self.saw(wall_timestamp);
+                Ok(())
+            }
         }
+    }
+
+    /// Notes the time of a sample, and returns it.
+    fn saw(&mut self, at: Option<i64>) -> Timestamp {
+        let at = at.map_or(self.undated, Timestamp::from_millis);
+        self.newest = self.newest.max(Some(at));
+        at
     }
 
     fn push(&mut self, index: usize, text: &str, at: Option<i64>, number: usize) -> Result<(), Fault> {
@@ -171,7 +190,7 @@ impl<'t> Reader<'t, '_> {
             let reason = "the timestamp looks like seconds, and this format has milliseconds; a file in OpenMetrics ends with `# EOF`";
             return Err(Fault::Bad(0, reason.to_owned()));
         }
-        let at = at.map_or(self.undated, Timestamp::from_millis);
+        let at = self.saw(at);
         let recorded = &mut self.series[index];
         recorded.is_sorted &= recorded.points.last().is_none_or(|(last, _)| last.at < at);
         recorded.points.push((Point { at, value }, number));
@@ -189,7 +208,7 @@ impl<'t> Reader<'t, '_> {
                 }
             }
         }
-        let mut recording = Recording::default();
+        let mut recording = Recording { series: Vec::new(), newest: self.newest };
         for (labels, mut recorded) in by_labels {
             if !recorded.is_sorted {
                 recorded.points.sort_by_key(|(point, _)| point.at);
@@ -204,7 +223,6 @@ impl<'t> Reader<'t, '_> {
                     return Err(malformed(*number, line, 0, reason));
                 }
             }
-            recording.newest = recording.newest.max(recorded.points.last().map(|(point, _)| point.at));
             let points = recorded.points.into_iter().map(|(point, _)| point).collect();
             recording.series.push(SeriesCopy { source: self.source.clone(), labels, points });
         }
@@ -214,6 +232,22 @@ impl<'t> Reader<'t, '_> {
 
 fn malformed(number: usize, text: &str, at: usize, reason: impl Into<String>) -> PageError {
     PageError::Malformed(vec![BadLine::new(number, text, at, reason)])
+}
+
+/// Returns the timestamp of a line that is not parsed: what follows its value, if anything does.
+fn timestamp_of(content: &str, format: Format) -> Option<i64> {
+    // Only a comment on a sample has a second brace, and only a brace or a blank ends a series.
+    let sample = match format {
+        Format::OpenMetrics => content.split(" # {").next().unwrap_or_default(),
+        Format::Text => content,
+    };
+    let after = memchr::memrchr(b'}', sample.as_bytes());
+    let mut words = sample[after.map_or(0, |brace| brace + 1)..].split_ascii_whitespace();
+    let text = words.nth(if after.is_some() { 1 } else { 2 })?;
+    match format {
+        Format::Text => text.parse().ok(),
+        Format::OpenMetrics => number::milliseconds(text),
+    }
 }
 
 /// Returns where the text of the series ends: after the closing brace, or after the bare name.
@@ -287,6 +321,23 @@ mod tests {
         assert!(recorded("x 1 1605301325\n", "x").contains("looks like seconds"));
         assert_eq!(format_of(b"x 1\n# EOF\n"), Format::OpenMetrics);
         assert_eq!(format_of(b"# EOF\nx 1"), Format::Text);
+    }
+
+    #[test]
+    fn the_newest_sample_counts_whether_it_is_selected_or_not() {
+        let newest = |text: &str| {
+            let recording = read(text.as_bytes(), &[], Timestamp::from_millis(7)).expect("good");
+            recording.newest.map(Timestamp::as_millis)
+        };
+        let cases = [
+            ("x 1 1000\ny{a=\"} 5 9000 \"} 2 3000\n", Some(3000)),
+            ("x 900000\n", Some(7)),
+            ("# x 1 5000\n", None),
+            ("x_total 1 1.5 # {a=\"b\"} 9 99\nx_total{c=\"d\"} 1 2 # {a=\"b\"} 9 99\n# EOF\n", Some(2000)),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(newest(text), expected, "{text}");
+        }
     }
 
     #[test]
