@@ -1,5 +1,6 @@
 //! Indicators and conditions -> verdicts with evidence, and sustained windows over them.
 
+pub mod groups;
 pub mod measurements;
 pub mod shown;
 pub mod verdict;
