@@ -529,7 +529,7 @@ tests:
             "3:23 duplicate-name",
             "5:5 unknown-key",
             "6:22 bad-time",
-            "8:28 bad-series this quote is never closed",
+            "8:27 bad-series this quote is never closed",
             "9:36 bad-values found `oops`",
             "10:19 bad-series a series needs at least one label",
             "11:23 bad-series nothing may follow",
@@ -539,14 +539,15 @@ tests:
             "15:22 wrong-type",
             "17:9 missing-key",
             "17:22 bad-duration",
-            "18:40 unknown-key",
-            "20:22 bad-expression",
-            "21:44 wrong-type",
-            "21:60 wrong-type",
+            "18:41 unknown-key",
+            "20:24 bad-expression",
+            "21:46 wrong-type",
+            "21:63 wrong-type",
         ];
         let found = problems(text);
         assert_eq!(found.len(), expected.len(), "{found:#?}");
-        let wrong: Vec<_> = found.iter().zip(expected).filter(|(found, due)| !found.starts_with(due)).collect();
+        let wrong: Vec<_> =
+            found.iter().zip(expected).filter(|(found, due)| !found.starts_with(due)).collect();
         assert!(wrong.is_empty(), "{wrong:#?}");
         assert_eq!(problems("# nothing\n"), ["1:1 empty-file this file is empty"]);
         assert_eq!(problems("{}\n"), ["1:1 no-tests there are no tests in this file"]);
