@@ -145,13 +145,12 @@ mod tests {
             match reader.read_event().expect("is XML") {
                 Event::Eof => return told,
                 Event::Start(start) => {
-                    let mut element = String::from_utf8_lossy(start.name().as_ref()).into_owned();
+                    let mut element = start.name().as_ref().to_owned();
                     for attribute in start.attributes() {
                         let attribute = attribute.expect("is an attribute");
-                        let value = String::from_utf8_lossy(&attribute.value).into_owned();
+                        let value = attribute.value.into_owned();
                         let value = quick_xml::escape::unescape(&value).expect("is escaped").into_owned();
-                        let name = String::from_utf8_lossy(attribute.key.as_ref()).into_owned();
-                        element.push_str(&format!(" {name}={value}"));
+                        element.push_str(&format!(" {}={value}", attribute.key.as_ref()));
                     }
                     told.push(element);
                 }
