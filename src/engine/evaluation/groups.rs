@@ -10,6 +10,7 @@
 
 mod alerts;
 mod asked;
+mod judged;
 mod look;
 mod saved;
 mod schedule;

@@ -24,9 +24,9 @@ impl Wanted {
     }
 }
 
-/// Returns what the rules of groups select, and the series that they write.
-pub fn wanted_by<'a>(groups: impl IntoIterator<Item = &'a Group>) -> Wanted {
-    let mut wanted = Wanted::default();
+/// Returns what the rules of groups select, what their templates may ask for, and the series that they write.
+pub fn wanted_by<'a>(groups: impl IntoIterator<Item = &'a Group> + Clone) -> Wanted {
+    let mut wanted = asked_by(groups.clone());
     for group in groups {
         for rule in &group.rules {
             wanted.add(&rule.query, group.query_offset);
