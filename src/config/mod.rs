@@ -12,7 +12,7 @@ pub mod render;
 mod resolve;
 mod rollback;
 mod route;
-mod rule_files;
+pub mod rule_files;
 pub mod settings;
 mod source;
 mod target;
