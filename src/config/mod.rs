@@ -10,6 +10,7 @@ mod receiver;
 pub mod render;
 mod resolve;
 mod rollback;
+mod route;
 mod rule_files;
 pub mod settings;
 mod source;

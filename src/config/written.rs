@@ -5,10 +5,14 @@ use std::path::{Path, PathBuf};
 use super::address;
 use super::receiver::{self, WrittenPolicy};
 use super::rollback::{self, WrittenPlan};
+use super::route;
 use super::settings::Receiver;
 use super::source::{self, Source};
 use super::target::{self, WrittenTarget};
+use crate::engine::model::Labels;
 use crate::engine::rules::decode::{Fields, Shape, positive_duration, text, texts};
+use crate::engine::rules::prometheus;
+use crate::engine::rules::written::WrittenRoute;
 use crate::engine::rules::yaml::{Node, Scalar};
 use crate::engine::rules::{Diagnostic, Findings, Place};
 use crate::engine::time::Span;
@@ -22,13 +26,15 @@ const ROOT: Shape = Shape {
         "interval",
         "listen",
         "external_url",
+        "external_labels",
         "targets",
         "sources",
         "rollbacks",
         "receivers",
         "escalations",
+        "routes",
     ],
-    later: &["people", "schedules", "calendars", "routes", "ingest", "heartbeat", "silences"],
+    later: &["people", "schedules", "calendars", "ingest", "heartbeat", "silences"],
 };
 
 const DEFAULT_STATE: &str = "/var/lib/rearguard";
@@ -43,6 +49,10 @@ pub(super) struct Written {
     pub(super) state: PathBuf,
     pub(super) control: PathBuf,
     pub(super) external_url: Option<String>,
+    pub(super) external_labels: Labels,
+    /// Time between two evaluations of imported groups that say nothing.
+    pub(super) group_interval: Span,
+    pub(super) routes: Vec<WrittenRoute>,
     pub(super) targets: Vec<WrittenTarget>,
     pub(super) sources: Vec<Source>,
     pub(super) rollbacks: Vec<WrittenPlan>,
@@ -56,12 +66,19 @@ pub(super) struct Written {
 pub(super) fn read(root: &Node, directory: &Path, out: &mut Findings) -> Option<Written> {
     let fields = ROOT.read(root, out)?;
     let interval = fields.get("interval").and_then(|node| positive_duration(node, "`interval`", out));
+    // Imported rules were written for Prometheus' own default: they get it unless root says another interval.
+    let group_interval = interval.as_ref().map_or(prometheus::DEFAULT_INTERVAL, |interval| interval.value);
     let interval = interval.map_or(DEFAULT_INTERVAL, |interval| interval.value);
     Some(Written {
         rules: rules(&fields, out),
         state: path(&fields, "state", DEFAULT_STATE, directory, out),
         control: path(&fields, "control", DEFAULT_CONTROL, directory, out),
         external_url: outside(&fields, out),
+        external_labels: fields
+            .get("external_labels")
+            .map_or_else(Labels::empty, |node| route::external_labels(node, out)),
+        group_interval,
+        routes: fields.get("routes").map_or_else(Vec::new, |node| route::read(node, out)),
         targets: fields.required("targets", out).map_or_else(Vec::new, |node| target::read(node, out)),
         sources: fields
             .required("sources", out)
