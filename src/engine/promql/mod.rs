@@ -52,3 +52,8 @@ pub fn parse(text: &str) -> Result<Expr, Vec<Problem>> {
 pub fn type_of(expr: &Expr) -> ValueType {
     check::type_of(expr)
 }
+
+/// Returns the value of a number or duration that depends on nothing: `5m`, `2 * 60`, `-1`.
+pub fn constant(expr: &Expr) -> Option<f64> {
+    check::constant(expr)
+}
