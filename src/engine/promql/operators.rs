@@ -89,47 +89,98 @@ impl Evaluation<'_> {
     ) -> Result<Vec<VectorSample>, EvalError> {
         let left = self.vector(&join.left, at)?;
         let right = self.vector(&join.right, at)?;
-        if left.is_empty() || right.is_empty() {
-            return Ok(Vec::new());
-        }
         // `group_right` is `group_left` with the sides swapped; only the values keep their order.
         let swapped = matches!(join.cardinality, Cardinality::OneToMany(_));
         let (many, one) = if swapped { (right, left) } else { (left, right) };
+        let (fill_many, fill_one) =
+            if swapped { (join.fill_right, join.fill_left) } else { (join.fill_left, join.fill_right) };
+        if (many.is_empty() && fill_many.is_none()) || (one.is_empty() && fill_one.is_none()) {
+            return Ok(Vec::new());
+        }
+        // Groups are numbered from the side of one on: those of the others come behind.
         let mut groups = unique_side(&one, join, swapped, span)?;
-        let one_to_one = matches!(join.cardinality, Cardinality::OneToOne);
-        let mut matched = vec![false; one.len()];
-        // Only where several elements may match one, which is where their labels have to tell them apart.
-        let mut seen: BTreeSet<(usize, Labels)> = BTreeSet::new();
-        let mut result = Vec::with_capacity(many.len());
+        let mut joined = Joined::new(join, span, swapped, many.len());
         for sample in &many {
-            let Some(group) = groups.find(&sample.labels) else { continue };
-            let other = &one[group];
-            let (left, right) =
-                if swapped { (other.value, sample.value) } else { (sample.value, other.value) };
-            let (value, holds) = apply(join.op, left, right);
-            let labels = result_labels(join, &sample.labels, &other.labels);
-            // Told even where the comparison would filter the surplus away: the answer must not hang on values.
-            if one_to_one && std::mem::replace(&mut matched[group], true) {
-                let message = format!(
-                    "multiple matches for labels {}: many-to-one matching must be explicit \
-                     (group_left/group_right)",
-                    join.key.key(&sample.labels)
-                );
-                return Err(EvalError::new(span, message));
-            }
-            if !one_to_one && !seen.insert((group, labels.clone())) {
-                let message = format!(
-                    "multiple matches for labels {labels}: grouping labels must ensure unique matches"
-                );
-                return Err(EvalError::new(span, message));
-            }
-            if join.bool {
-                result.push(VectorSample { labels, value: f64::from(u8::from(holds)) });
-            } else if holds {
-                result.push(VectorSample { labels, value });
+            match fill_one {
+                None => match groups.find(&sample.labels) {
+                    Some(group) => joined.pair(group, sample, &one[group])?,
+                    None => {}
+                },
+                Some(value) => {
+                    let group = groups.find_or_add(&sample.labels);
+                    let filled = || VectorSample { labels: join.key.key(&sample.labels), value };
+                    match one.get(group) {
+                        Some(other) => joined.pair(group, sample, other)?,
+                        None => joined.pair(group, sample, &filled())?,
+                    }
+                }
             }
         }
-        unique(result, span)
+        if let Some(value) = fill_many {
+            for (group, other) in one.iter().enumerate() {
+                if joined.has(group) {
+                    continue;
+                }
+                joined.pair(group, &VectorSample { labels: join.key.key(&other.labels), value }, other)?;
+            }
+        }
+        unique(joined.result, span)
+    }
+}
+
+/// A join under way.
+struct Joined<'j> {
+    join: &'j Join,
+    span: TextSpan,
+    swapped: bool,
+    /// Which groups have yielded something: told even where the comparison would filter it away, for the answer must not
+    /// hang on values.
+    matched: Vec<bool>,
+    /// What each group has yielded, where several elements of a side may match one of the other.
+    yielded: BTreeSet<(usize, Labels)>,
+    result: Vec<VectorSample>,
+}
+
+impl<'j> Joined<'j> {
+    fn new(join: &'j Join, span: TextSpan, swapped: bool, elements: usize) -> Self {
+        let (matched, yielded) = (Vec::new(), BTreeSet::new());
+        Self { join, span, swapped, matched, yielded, result: Vec::with_capacity(elements) }
+    }
+
+    fn has(&self, group: usize) -> bool {
+        self.matched.get(group).is_some_and(|matched| *matched)
+    }
+
+    /// Computes one pair and keeps what comes of it.
+    fn pair(&mut self, group: usize, many: &VectorSample, one: &VectorSample) -> Result<(), EvalError> {
+        let join = self.join;
+        let (left, right) = if self.swapped { (one.value, many.value) } else { (many.value, one.value) };
+        let (value, holds) = apply(join.op, left, right);
+        let labels = result_labels(join, &many.labels, &one.labels);
+        let one_to_one = matches!(join.cardinality, Cardinality::OneToOne);
+        if one_to_one && self.has(group) {
+            let message = format!(
+                "multiple matches for labels {}: many-to-one matching must be explicit \
+                 (group_left/group_right)",
+                join.key.key(&many.labels)
+            );
+            return Err(EvalError::new(self.span, message));
+        }
+        if !one_to_one && !self.yielded.insert((group, labels.clone())) {
+            let message =
+                format!("multiple matches for labels {labels}: grouping labels must ensure unique matches");
+            return Err(EvalError::new(self.span, message));
+        }
+        if self.matched.len() <= group {
+            self.matched.resize(group + 1, false);
+        }
+        self.matched[group] = true;
+        if join.bool {
+            self.result.push(VectorSample { labels, value: f64::from(u8::from(holds)) });
+        } else if holds {
+            self.result.push(VectorSample { labels, value });
+        }
+        Ok(())
     }
 }
 

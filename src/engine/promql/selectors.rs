@@ -83,7 +83,7 @@ impl<'a> Evaluation<'a> {
         span: TextSpan,
         sample: impl Fn(&Labels, Point) -> VectorSample,
     ) -> Result<Vec<VectorSample>, EvalError> {
-        let at = self.moment(select.moment, at);
+        let at = self.moment(&select.moment, at)?;
         let seen = self.seen(&select.selector);
         self.spend(seen.len(), span)?;
         let oldest = self.cut(at - LOOKBACK);
@@ -119,15 +119,21 @@ impl<'a> Evaluation<'a> {
         at: Timestamp,
         mut each: impl FnMut(WindowSeries<'_>) -> Result<(), EvalError>,
     ) -> Result<(), EvalError> {
-        let end = self.moment(window.moment, at);
-        let start = self.cut(end - window.range);
+        let end = self.moment(&window.moment, at)?;
+        let range = self.positive_length(&window.range, at)?;
+        let start = self.cut(end - range);
         match &window.source {
             WindowSource::Selector(selector) => {
+                // With edges there are points around the range as well.
+                let (after, until) = match window.edges {
+                    None => (start, end),
+                    Some(edges) => (self.cut(end - range - LOOKBACK), end + edges.lookahead()),
+                };
                 // Taken, not borrowed: what `each` evaluates may need memory of its own.
                 let mut points = self.scratch.take();
                 let result = self.seen(selector).each(self.store, |id, labels| {
                     points.clear();
-                    self.store.read(id, start, end, &mut points);
+                    self.store.read(id, after, until, &mut points);
                     self.spend(points.len() + 1, window.span)?;
                     let Some(last) = points.last() else { return Ok(()) };
                     self.saw(last.at);
@@ -137,7 +143,8 @@ impl<'a> Evaluation<'a> {
                 result
             }
             WindowSource::Subquery { expr, step } => {
-                let series = self.subquery(expr, *step, start, end, window.span)?;
+                let step = self.positive_length(step, at)?;
+                let series = self.subquery(expr, step, start, end, window.span)?;
                 series
                     .iter()
                     .try_for_each(|(labels, points)| each(WindowSeries { labels, points, start, end }))
@@ -162,6 +169,7 @@ impl<'a> Evaluation<'a> {
         while at <= end {
             let vector = self.vector(expr, at)?;
             self.spend(vector.len() + STEP_WORK, span)?;
+            self.hold(vector.len(), span)?;
             for sample in vector {
                 series.entry(sample.labels).or_default().push(Point { at, value: sample.value });
             }

@@ -65,10 +65,16 @@ impl Selectors {
     ///
     /// Known for selectors of the loaded rules, and for those that select less than one of them.
     pub(super) fn covering(&self, selector: &Selector) -> Option<&Resolved> {
-        let wider = || self.all.iter().filter(|resolved| resolved.selector.covers(selector));
+        let covers = |kept: &Selector| kept.sources().cover(selector.sources()) && kept.covers(selector);
+        let wider = || self.all.iter().filter(|resolved| covers(&resolved.selector));
         // The longest memory counts, and any is longer than none.
         self.get(selector)
             .or_else(|| wider().min_by_key(|resolved| (resolved.since.is_none(), resolved.since)))
+    }
+
+    /// Returns the selectors.
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Selector> {
+        self.all.iter().map(|resolved| &resolved.selector)
     }
 
     /// Returns whether a series of this name could be selected.

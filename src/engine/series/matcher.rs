@@ -102,7 +102,7 @@ impl Sources {
     }
 
     /// Returns whether every source of `other` is one of these.
-    fn cover(&self, other: &Self) -> bool {
+    pub(super) fn cover(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::Any, _) => true,
             (Self::Only(_), Self::Any) => false,
@@ -149,19 +149,6 @@ impl Selector {
         Self::new(self.matchers.to_vec(), sources)
     }
 
-    /// Returns whether everything that `other` selects is selected here too, as far as that can be seen: `other` has the
-    /// same matchers or more, within the same sources or fewer.
-    pub fn covers(&self, other: &Self) -> bool {
-        let has = |matcher: &Matcher| {
-            let same = |theirs: &Matcher| {
-                (theirs.name(), theirs.op(), theirs.value())
-                    == (matcher.name(), matcher.op(), matcher.value())
-            };
-            other.matchers.iter().any(same)
-        };
-        self.sources.cover(&other.sources) && self.matchers.iter().all(has)
-    }
-
     /// Returns the metric name that a series must have, where one is required literally.
     pub fn metric_name(&self) -> Option<&str> {
         let by_name = |matcher: &&Matcher| matcher.name() == METRIC_NAME && matcher.op() == MatchOp::Equal;
@@ -176,6 +163,20 @@ impl Selector {
     /// Returns whether the labels satisfy every matcher; the sources are not looked at.
     pub fn matches(&self, labels: &Labels) -> bool {
         self.matchers.iter().all(|matcher| matcher.matches(labels.get(matcher.name()).unwrap_or("")))
+    }
+
+    /// Returns whether the matchers select everything that `other`'s matchers do, as far as can be told from their texts.
+    pub fn covers(&self, other: &Self) -> bool {
+        let implied = |mine: &Matcher| {
+            other.matchers.iter().any(|theirs| {
+                theirs.name == mine.name
+                    && match theirs.op {
+                        MatchOp::Equal => mine.matches(&theirs.value),
+                        op => op == mine.op && theirs.value == mine.value,
+                    }
+            })
+        };
+        self.matchers.iter().all(implied)
     }
 
     /// Returns whether a series of `source` with these labels is selected.

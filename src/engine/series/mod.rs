@@ -18,4 +18,5 @@ pub use matcher::{MatchOp, Matcher, Selector, Sources};
 pub use observation::{FailureKind, Observation, SourceFailure};
 pub use pattern::{InvalidPattern, Pattern};
 pub use points::Point;
+pub use store::excerpt::{Kept, SeriesCopy, TooManySamples};
 pub use store::{Ingested, Series, SeriesId, Store};

@@ -6,7 +6,7 @@
 
 use super::times::{Position, Times, grown};
 use crate::engine::model::is_stale_marker;
-use crate::engine::time::Timestamp;
+use crate::engine::time::{Span, Timestamp};
 
 /// One value at one time; the value may be the staleness marker.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -109,7 +109,7 @@ impl Points {
     pub(super) fn all(&self, times: &Times) -> Vec<Point> {
         match self {
             Self::Shared(runs) => {
-                let mut all = Vec::with_capacity(runs.len());
+                let mut all = Vec::with_capacity(self.len());
                 runs.each_within(0..runs.end, |positions, value| {
                     all.extend(times.range(positions).iter().map(|at| Point { at: *at, value }));
                 });
@@ -122,8 +122,16 @@ impl Points {
     /// Returns the number of points.
     pub(super) fn len(&self) -> usize {
         match self {
-            Self::Shared(runs) => runs.len(),
+            Self::Shared(runs) => runs.count_from(0),
             Self::Own(points) => points.len(),
+        }
+    }
+
+    /// Returns the number of points that are not earlier than `from`.
+    pub(super) fn count_since(&self, times: &Times, from: Timestamp) -> usize {
+        match self {
+            Self::Shared(runs) => runs.count_from(times.position_after(from - Span::from_millis(1))),
+            Self::Own(points) => points.len() - points.partition_point(|point| point.at < from),
         }
     }
 
@@ -261,9 +269,9 @@ impl Runs {
         }
     }
 
-    fn len(&self) -> usize {
+    fn count_from(&self, position: Position) -> usize {
         let mut count = 0;
-        self.each_within(0..self.end, |positions, _| count += positions.len());
+        self.each_within(position..self.end, |positions, _| count += positions.len());
         count
     }
 
@@ -372,6 +380,8 @@ mod tests {
                     let newest = plain.iter().rfind(|point| point.at <= at(until)).copied();
                     let found = points.newest(&times, at(until));
                     prop_assert_eq!(exact(found.as_slice()), exact(newest.as_slice()), "until {}", until);
+                    let since = plain.iter().filter(|point| point.at >= at(until)).count();
+                    prop_assert_eq!(points.count_since(&times, at(until)), since, "since {}", until);
                 }
                 let (after, until) = (at(window.0), at(window.1));
                 let inside = |p: &&Point| p.at > after && p.at <= until && !is_stale_marker(p.value);

@@ -1,5 +1,6 @@
 //! The store: series by source, their recent points, and who may read which.
 
+pub mod excerpt;
 mod ingest;
 
 use std::borrow::Cow;
@@ -309,8 +310,12 @@ impl Store {
         series.points.push(&self.times[series.times], point)
     }
 
+    /// Forgets points before `horizon`, once there are enough of them to be worth the way.
     fn forget(&mut self, source: &SourceName, horizon: Timestamp) {
         let Some(state) = self.sources.get(source) else { return };
+        if !self.times[state.times].are_old(horizon) {
+            return;
+        }
         let first = self.times[state.times].forget_before(horizon);
         let mut emptied = BTreeSet::new();
         for id in state.series.values() {

@@ -61,8 +61,9 @@ impl Times {
     }
 
     /// Returns whether at least an eighth of the times lies before `horizon`: then it is worth the way through all series.
+    /// Without any times it always is.
     pub(super) fn are_old(&self, horizon: Timestamp) -> bool {
-        self.times.get(self.times.len() / 8).is_some_and(|time| *time < horizon)
+        self.times.get(self.times.len() / 8).is_none_or(|time| *time < horizon)
     }
 
     /// Forgets times before `horizon`; returns the first position that is left, which every series has to follow.

@@ -10,6 +10,7 @@ fn catalog() -> Catalog {
         policies: ["ops".into()].into(),
         limits: Limits { reach: Span::from_secs(600), ..Limits::default() },
         summary_placeholders: &["value"],
+        group_defaults: GroupDefaults::default(),
     }
 }
 

@@ -73,9 +73,7 @@ impl Store {
             }
         }
         counts.ended = self.end_vanished(source, present, at);
-        if self.times[times].are_old(at - self.retention) {
-            self.forget(source, at - self.retention);
-        }
+        self.forget(source, at - self.retention);
         Ok(counts)
     }
 
