@@ -9,6 +9,7 @@ mod query;
 mod rollback;
 mod run;
 mod status;
+mod test;
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -77,6 +78,8 @@ enum Command {
     Check(check::CheckArguments),
     /// Evaluate PromQL against the running daemon, or a file of samples
     Query(query::QueryArguments),
+    /// Run rule tests in the format of `promtool test rules`
+    Test(test::TestArguments),
     /// Show what is watched, what is waited on, and why nothing was done
     Status(status::StatusArguments),
     /// List incidents, or tell the whole story of one
@@ -132,6 +135,7 @@ pub fn main() -> ExitCode {
         Command::Run(arguments) => block_on(run::run(arguments)),
         Command::Check(arguments) => check::run(&arguments),
         Command::Query(arguments) => query::run(&arguments),
+        Command::Test(arguments) => test::run(&arguments),
         Command::Status(arguments) => status::run(&arguments),
         Command::Incident(arguments) => incident::run(&arguments),
         Command::Rollback(arguments) => rollback::run(&arguments),

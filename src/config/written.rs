@@ -7,10 +7,14 @@ use super::address;
 use super::listen;
 use super::receiver::{self, WrittenPolicy};
 use super::rollback::{self, WrittenPlan};
+use super::route;
 use super::settings::{QueryLimits, Receiver};
 use super::source::{self, Source};
 use super::target::{self, WrittenTarget};
+use crate::engine::model::Labels;
 use crate::engine::rules::decode::{Fields, Shape, positive_duration, text, texts};
+use crate::engine::rules::prometheus;
+use crate::engine::rules::written::WrittenRoute;
 use crate::engine::rules::yaml::{Node, Scalar};
 use crate::engine::rules::{Diagnostic, Findings, Place};
 use crate::engine::time::Span;
@@ -25,13 +29,15 @@ const ROOT: Shape = Shape {
         "listen",
         "query",
         "external_url",
+        "external_labels",
         "targets",
         "sources",
         "rollbacks",
         "receivers",
         "escalations",
+        "routes",
     ],
-    later: &["people", "schedules", "calendars", "routes", "ingest", "heartbeat", "silences"],
+    later: &["people", "schedules", "calendars", "ingest", "heartbeat", "silences"],
 };
 
 const DEFAULT_STATE: &str = "/var/lib/rearguard";
@@ -48,6 +54,10 @@ pub(super) struct Written {
     pub(super) listen: Option<SocketAddr>,
     pub(super) query: QueryLimits,
     pub(super) external_url: Option<String>,
+    pub(super) external_labels: Labels,
+    /// Time between two evaluations of imported groups that say nothing.
+    pub(super) group_interval: Span,
+    pub(super) routes: Vec<WrittenRoute>,
     pub(super) targets: Vec<WrittenTarget>,
     pub(super) sources: Vec<Source>,
     pub(super) rollbacks: Vec<WrittenPlan>,
@@ -61,6 +71,8 @@ pub(super) struct Written {
 pub(super) fn read(root: &Node, directory: &Path, out: &mut Findings) -> Option<Written> {
     let fields = ROOT.read(root, out)?;
     let interval = fields.get("interval").and_then(|node| positive_duration(node, "`interval`", out));
+    // Imported rules were written for Prometheus' own default: they get it unless root says another interval.
+    let group_interval = interval.as_ref().map_or(prometheus::DEFAULT_INTERVAL, |interval| interval.value);
     let interval = interval.map_or(DEFAULT_INTERVAL, |interval| interval.value);
     Some(Written {
         rules: rules(&fields, out),
@@ -69,6 +81,11 @@ pub(super) fn read(root: &Node, directory: &Path, out: &mut Findings) -> Option<
         listen: listen::listen(&fields, out),
         query: listen::limits(&fields, out),
         external_url: outside(&fields, out),
+        external_labels: fields
+            .get("external_labels")
+            .map_or_else(Labels::empty, |node| route::external_labels(node, out)),
+        group_interval,
+        routes: fields.get("routes").map_or_else(Vec::new, |node| route::read(node, out)),
         targets: fields.required("targets", out).map_or_else(Vec::new, |node| target::read(node, out)),
         sources: fields
             .required("sources", out)

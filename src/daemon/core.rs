@@ -18,7 +18,7 @@ use super::queries::{self, Need};
 use super::systemd::Systemd;
 use crate::engine::Status;
 use crate::engine::decision::{Command, Effect, Input, Setup, counted};
-use crate::engine::evaluation::SavedWindow;
+use crate::engine::evaluation::SavedMeasurements;
 use crate::engine::series::Observation;
 use crate::engine::time::{Span, Timestamp};
 use crate::journal::{DurableEngine, Fatal, GoodSetup, Handled, Journal, SampleStore};
@@ -118,7 +118,7 @@ pub struct Core {
     pub(super) latencies: Latencies,
     pub(super) wake_at: Option<Timestamp>,
     pub(super) snapshot_seq: u64,
-    pub(super) saved_windows: Vec<SavedWindow>,
+    pub(super) saved: SavedMeasurements,
     pub(super) pruned: Instant,
 }
 
@@ -209,6 +209,9 @@ impl Core {
     fn hand_out(&mut self, handled: Handled) {
         let head = self.engine.head();
         self.wake_at = handled.wake_at;
+        for written in &handled.recorded {
+            self.samples.append(written);
+        }
         for event in &handled.events {
             log::event(event);
         }
@@ -256,11 +259,11 @@ impl Core {
     }
 
     fn save_measurements(&mut self) {
-        let windows = self.engine.engine().saved_windows();
-        let saved = if windows == self.saved_windows { Ok(()) } else { self.samples.save_windows(&windows) };
+        let measured = self.engine.engine().saved_measurements();
+        let saved = if measured == self.saved { Ok(()) } else { self.samples.save_windows(&measured) };
         match saved.and_then(|()| self.samples.flush()) {
             Ok(opened) => {
-                self.saved_windows = windows;
+                self.saved = measured;
                 if let Some((aside, why)) = opened.set_aside {
                     tracing::warn!(aside = %aside.display(), %why, "the store of samples was damaged and begins anew");
                 }

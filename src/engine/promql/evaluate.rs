@@ -4,10 +4,9 @@ use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::ast::At;
 use super::functions;
 use super::operators;
-use super::plan::{Moment, Output, Plan, Scalar, Vector, VectorKind};
+use super::plan::{Output, Plan, Scalar, Vector, VectorKind};
 use super::problem::TextSpan;
 use crate::engine::model::{Labels, SourceName};
 use crate::engine::series::{Point, Store};
@@ -58,7 +57,7 @@ impl EvalContext {
         Self { at, ..Self::default() }
     }
 
-    fn query(&self) -> QueryRange {
+    pub(super) fn query(&self) -> QueryRange {
         self.query.unwrap_or(QueryRange { start: self.at, end: self.at, step: Span::ZERO })
     }
 }
@@ -136,7 +135,7 @@ pub(super) fn evaluate_counted(
         Output::Scalar(scalar) => Value::Scalar(evaluation.scalar(scalar, at)?),
         Output::Vector(vector) => Value::Vector(unique(evaluation.vector(vector, at)?, plan.span)?),
         Output::Matrix(window) => {
-            let series = evaluation.window(window, at)?.series.into_iter();
+            let series = evaluation.window(window, at)?.bounded(window.edges).into_iter();
             let owned = |series: super::selectors::WindowSeries<'_>| MatrixSeries {
                 labels: series.labels,
                 points: series.points.into_owned(),
@@ -188,18 +187,6 @@ impl Evaluation<'_> {
         Err(EvalError::new(span, message))
     }
 
-    /// Returns the time at which a selector or subquery looks.
-    pub(super) fn moment(&self, moment: Moment, at: Timestamp) -> Timestamp {
-        let query = self.context.query();
-        let base = match moment.at {
-            None => at,
-            Some(At::Millis(ms)) => Timestamp::from_millis(ms) - self.context.wall_offset,
-            Some(At::Start) => query.start,
-            Some(At::End) => query.end,
-        };
-        base - moment.offset
-    }
-
     /// Returns an instant in wall time, in seconds.
     pub(super) fn wall_seconds(&self, at: Timestamp) -> f64 {
         (at + self.context.wall_offset).as_secs_f64()
@@ -232,6 +219,7 @@ impl Evaluation<'_> {
     pub(super) fn vector(&self, node: &Vector, at: Timestamp) -> Result<Vec<VectorSample>, EvalError> {
         match &node.kind {
             VectorKind::Select(select) => self.select(select, at, node.span),
+            VectorKind::Smoothed(window) => self.smoothed(window, at),
             VectorKind::SampleTime(select) => self.sample_times(select, at, node.span),
             VectorKind::Aggregate(aggregate) => self.aggregate(aggregate, at, node.span),
             VectorKind::WithScalar(with) => self.with_scalar(with, at, node.span),
