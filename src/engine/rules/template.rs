@@ -10,6 +10,7 @@ use crate::engine::time::Timestamp;
 #[derive(Clone, Debug)]
 pub struct Template {
     text: Arc<str>,
+    is_fixed: bool,
 }
 
 /// What a template may show.
@@ -40,10 +41,22 @@ impl Template {
     ///
     /// The first mistake, with its place in the text.
     pub fn parse(text: &str) -> Result<Self, Problem> {
-        match text.find("{{") {
-            Some(at) => Err(Problem::new(TextSpan::new(at, at + 2), "actions are not evaluated")),
-            None => Ok(Self { text: text.into() }),
+        match text.rfind("{{") {
+            Some(at) if !text[at..].contains("}}") => {
+                Err(Problem::new(TextSpan::new(at, at + 2), "this action is never closed"))
+            }
+            found => Ok(Self { text: text.into(), is_fixed: found.is_none() }),
         }
+    }
+
+    /// Returns a template that renders to `text` as it is, whatever it holds.
+    pub fn literal(text: &str) -> Self {
+        Self { text: text.into(), is_fixed: true }
+    }
+
+    /// Returns the text that every rendering gives, where the data do not matter.
+    pub fn fixed(&self) -> Option<&str> {
+        self.is_fixed.then_some(&self.text)
     }
 
     /// Returns the text as written: the raw facts, where it cannot be rendered (E10).
@@ -57,6 +70,6 @@ impl Template {
     ///
     /// A function that fails on this data, or more output than a page may have.
     pub fn render(&self, _data: &TemplateData<'_>) -> Result<String, RenderError> {
-        Ok(self.text.to_string())
+        self.fixed().map(str::to_owned).ok_or_else(|| RenderError("actions are not evaluated".to_owned()))
     }
 }
