@@ -180,7 +180,8 @@ fn an_alert_waits_fires_rolls_back_and_ends_as_a_trigger_does() {
 
 #[test]
 fn annotations_are_the_words_of_the_page() {
-    let cases: [(&[(&str, &str)], &str, &[&str]); 4] = [
+    type Case<'a> = (&'a [(&'a str, &'a str)], &'a str, &'a [&'a str]);
+    let cases: [Case<'_>; 4] = [
         (&[("summary", "5% fail"), ("description", "long\ntext")], "5% fail", &["long\ntext"]),
         (&[("description", "first\nsecond")], "first", &["first\nsecond"]),
         (&[("message", "one line"), ("dashboard", "https://d")], "one line", &["dashboard: https://d"]),
