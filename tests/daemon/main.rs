@@ -1,6 +1,7 @@
 //! The daemon from end to end: the real program as a process, real sockets, and what its users see of it.
 
 mod actuators;
+mod api;
 mod application;
 mod bad_input;
 #[path = "../daemon_fixture/mod.rs"]
