@@ -5,6 +5,7 @@ mod client;
 pub mod demo;
 mod incident;
 mod logging;
+mod query;
 mod rollback;
 mod run;
 mod status;
@@ -75,6 +76,8 @@ enum Command {
     Run(run::RunArguments),
     /// Validate rearguard.yaml and every rule file that it names
     Check(check::CheckArguments),
+    /// Evaluate PromQL against the running daemon, or a file of samples
+    Query(query::QueryArguments),
     /// Run rule tests in the format of `promtool test rules`
     Test(test::TestArguments),
     /// Show what is watched, what is waited on, and why nothing was done
@@ -131,6 +134,7 @@ pub fn main() -> ExitCode {
             .map_err(|error| CommandError::failed(format!("the trading app cannot go on: {error}"))),
         Command::Run(arguments) => block_on(run::run(arguments)),
         Command::Check(arguments) => check::run(&arguments),
+        Command::Query(arguments) => query::run(&arguments),
         Command::Test(arguments) => test::run(&arguments),
         Command::Status(arguments) => status::run(&arguments),
         Command::Incident(arguments) => incident::run(&arguments),

@@ -38,6 +38,7 @@ pub fn render(diagnostics: &[Diagnostic], files: &[SourceFile], style: Style) ->
         let level = match diagnostic.level {
             Level::Error => Title::ERROR,
             Level::Warning => Title::WARNING,
+            Level::Note => Title::NOTE,
         };
         let mut group = level
             .primary_title(diagnostic.message.as_str())

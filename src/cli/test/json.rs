@@ -51,6 +51,7 @@ impl<'a> Problem<'a> {
         let level = match diagnostic.level {
             Level::Error => "error",
             Level::Warning => "warning",
+            Level::Note => "note",
         };
         Self {
             level,

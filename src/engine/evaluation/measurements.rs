@@ -34,7 +34,7 @@ pub const MAX_RESTORE_GAP: Span = Span::from_secs(3600);
 /// What is remembered of samples and windows.
 #[derive(Clone, Debug)]
 pub struct Measurements {
-    store: Store,
+    pub(in crate::engine) store: Store,
     windows: BTreeMap<TriggerKey, Watched>,
     heard: BTreeMap<SourceName, Hearing>,
     retention: Span,

@@ -32,6 +32,8 @@ pub enum Level {
     Error,
     /// The set is loaded; someone should look.
     Warning,
+    /// The set is loaded and means what it says; it could say it better. Never counted as a warning.
+    Note,
 }
 
 /// One problem in one file.
@@ -149,6 +151,7 @@ impl fmt::Display for Diagnostic {
         let level = match self.level {
             Level::Error => "error",
             Level::Warning => "warning",
+            Level::Note => "note",
         };
         write!(f, "{}: {level}[{}]: {}", self.place, self.code, self.message)?;
         if let Some(hint) = &self.hint {

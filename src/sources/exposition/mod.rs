@@ -15,6 +15,7 @@
 mod canonical;
 mod line;
 mod number;
+pub mod recording;
 mod scan;
 
 use std::borrow::Cow;
