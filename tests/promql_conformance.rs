@@ -3,6 +3,8 @@
 //! A case may be refused with an error; it must never be answered wrongly. Our own scripts and the `*.core.test` ones
 //! must pass as a whole. `$REARGUARD_PROMQL_TESTS` names one more directory of scripts.
 
+#[path = "promql/data.rs"]
+mod data;
 #[path = "promql/judge.rs"]
 mod judge;
 #[path = "promql/script.rs"]

@@ -8,7 +8,8 @@ use rearguard::engine::promql::ast::{At, Expr, ExprKind};
 use rearguard::engine::promql::{self, EvalContext, Plan, QueryRange, Scope, Value, ValueType, VectorSample};
 use rearguard::engine::time::{Span, Timestamp};
 
-use super::script::{Expected, Loaded, Matrix, When};
+use super::data::{Loaded, Matrix};
+use super::script::{Expected, When};
 
 /// What became of one `eval`.
 pub enum Outcome {
