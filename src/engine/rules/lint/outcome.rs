@@ -200,16 +200,8 @@ fn is_value(expr: &Expr) -> bool {
 
 /// Judges a native comparison.
 pub(super) fn condition(expr: &Expr, compared: Compared, context: &LintContext<'_>, out: &mut Vec<Lint>) {
-    let found = bounds::of(expr, context);
-    let limit = Bounds {
-        low: compared.threshold,
-        high: compared.threshold,
-        low_why: String::new(),
-        high_why: String::new(),
-    };
-    let op = operator(compared.comparison);
     let comparison = format!("{} {}", compared.comparison, quantity(compared.threshold, compared.unit));
-    let lint = match judge(&found, op, &limit) {
+    out.push(match of_condition(expr, compared, context) {
         Outcome::Never(why) => {
             let message = format!("no value is ever {comparison}, so this can never fire: {why}");
             Lint::warning("never-fires", expr.span, message).hint(never_hint(&why))
@@ -219,8 +211,34 @@ pub(super) fn condition(expr: &Expr, compared: Compared, context: &LintContext<'
             Lint::warning("always-fires", expr.span, message).hint("check the threshold and its unit")
         }
         Outcome::Open => return,
+    });
+}
+
+/// Judges what a verification promises.
+pub(super) fn verification(expr: &Expr, compared: Compared, context: &LintContext<'_>) -> Option<Lint> {
+    let comparison = format!("{} {}", compared.comparison, quantity(compared.threshold, compared.unit));
+    let lint = match of_condition(expr, compared, context) {
+        Outcome::Never(why) => {
+            let message = format!("no value is ever {comparison}, so no rollback can be verified: {why}");
+            Lint::warning("verify-never-passes", expr.span, message)
+        }
+        Outcome::Always(why) => {
+            let message = format!("every value is {comparison}, so this verifies nothing: {why}");
+            Lint::warning("verify-always-passes", expr.span, message)
+        }
+        Outcome::Open => return None,
     };
-    out.push(lint);
+    Some(lint.hint("check the threshold and its unit"))
+}
+
+fn of_condition(expr: &Expr, compared: Compared, context: &LintContext<'_>) -> Outcome {
+    let limit = Bounds {
+        low: compared.threshold,
+        high: compared.threshold,
+        low_why: String::new(),
+        high_why: String::new(),
+    };
+    judge(&bounds::of(expr, context), operator(compared.comparison), &limit)
 }
 
 fn operator(comparison: Comparison) -> BinaryOp {
