@@ -7,6 +7,7 @@ use super::{CommandError, DaemonArguments, Exit, Output, client, print, print_js
 use crate::daemon::control::{Answer, Request};
 use crate::daemon::core::DaemonStatus;
 use crate::daemon::latency::Quantiles;
+use crate::daemon::listener::Listening;
 use crate::engine::decision::{Mode, Phase, State, TriggerState, counted};
 use crate::engine::evaluation::{SourceLook, TriggerLook, Verdict};
 use crate::engine::time::Timestamp;
@@ -51,6 +52,13 @@ fn render(status: &DaemonStatus) -> String {
     }
     for (receiver, why) in &state.failing_receivers {
         text.push_str(&format!("RECEIVER {receiver} FAILS: {why}\n"));
+    }
+    match &status.listening {
+        Listening::Off => {}
+        Listening::Served(address) => text.push_str(&format!("read-only API at http://{address}/\n")),
+        Listening::Failing { address, why } => {
+            text.push_str(&format!("READ-ONLY API CANNOT LISTEN AT {address}: {why}\n"));
+        }
     }
     section(&mut text, "TARGETS", targets(status));
     section(&mut text, "SOURCES", sources(&status.engine.sources, status.engine.now));

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use super::evaluate::{EvalError, Evaluation, VectorSample};
 use super::plan::{AggregateKind, AggregatePlan, LabelChoice};
 use super::problem::TextSpan;
+use super::sampling;
 use super::summation::{Sum, mean, quantile};
 use crate::engine::model::Labels;
 use crate::engine::time::Timestamp;
@@ -23,6 +24,15 @@ impl Evaluation<'_> {
                 let largest = matches!(aggregate.op, AggregateKind::Top(_));
                 let vector = self.vector(&aggregate.operand, at)?;
                 return Ok(extremes(&aggregate.grouping, vector, count, largest));
+            }
+            AggregateKind::Limit(count) => {
+                let count = whole_count(self.scalar(count, at)?, span)?;
+                let vector = self.vector(&aggregate.operand, at)?;
+                return Ok(sampling::limited(&aggregate.grouping, vector, count));
+            }
+            AggregateKind::Ratio(ratio) => {
+                let ratio = self.scalar(ratio, at)?;
+                return sampling::share(self.vector(&aggregate.operand, at)?, ratio, span);
             }
             AggregateKind::CountValues(label) => {
                 let vector = self.vector(&aggregate.operand, at)?;
@@ -59,7 +69,9 @@ fn reduce(op: &AggregateKind, q: f64, values: Vec<f64>) -> f64 {
         AggregateKind::Group
         | AggregateKind::Top(_)
         | AggregateKind::Bottom(_)
-        | AggregateKind::CountValues(_) => 1.0,
+        | AggregateKind::CountValues(_)
+        | AggregateKind::Limit(_)
+        | AggregateKind::Ratio(_) => 1.0,
     }
 }
 

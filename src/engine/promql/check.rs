@@ -1,7 +1,10 @@
 //! Types and sense: everything that is wrong with an expression although it parses. All of it is found at once.
 
-use super::ast::{Aggregate, AggregateOp, Binary, BinaryOp, Call, Expr, ExprKind, UnaryOp, VectorSelector};
+use super::ast::{
+    Aggregate, AggregateOp, Binary, BinaryOp, Call, Edges, Expr, ExprKind, UnaryOp, VectorSelector,
+};
 use super::catalog::ValueType;
+use super::lengths::duration_ms;
 use super::problem::{Problem, TextSpan};
 use crate::engine::model::METRIC_NAME;
 use crate::engine::series::Matcher;
@@ -60,7 +63,7 @@ impl Checker {
                 self.expect(&subquery.expr, ValueType::Vector, "a subquery");
                 self.positive_duration(&subquery.range);
                 subquery.step.iter().for_each(|step| self.positive_duration(step));
-                subquery.shift.offset.iter().for_each(|offset| self.duration(offset));
+                subquery.shift.offset.iter().for_each(|offset| self.offset_duration(offset));
             }
             ExprKind::Call(call) => self.call(expr.span, call),
             ExprKind::Aggregate(aggregate) => self.aggregate(aggregate),
@@ -101,8 +104,11 @@ impl Checker {
                 "a selector must have a name or a matcher that does not match the empty string",
             );
         }
+        if selector.edges == Some(Edges::Anchored) && selector.range.is_none() {
+            self.problem(span, "`anchored` is about a range: add one, such as `[5m]`");
+        }
         selector.range.iter().for_each(|range| self.positive_duration(range));
-        selector.shift.offset.iter().for_each(|offset| self.duration(offset));
+        selector.shift.offset.iter().for_each(|offset| self.offset_duration(offset));
     }
 
     fn call(&mut self, span: TextSpan, call: &Call) {
@@ -157,6 +163,9 @@ impl Checker {
             self.problem(binary.op_span, format!("`{op}` joins instant vectors, not scalars"));
         }
         let matching = &binary.matching;
+        if binary.op.is_set() && !matching.fill.is_empty() {
+            self.problem(binary.op_span, format!("`{op}` cannot fill in: it does not compute with values"));
+        }
         if (matching.labels.is_some() || !matching.fill.is_empty()) && (scalars.0 || scalars.1) {
             self.problem(binary.op_span, "matching is only allowed between two instant vectors");
         }
@@ -201,23 +210,40 @@ impl Checker {
         children.into_iter().for_each(|child| self.duration(child));
     }
 
-    fn positive_duration(&mut self, expr: &Expr) {
+    /// Checks that a duration is one, and that it is within bounds where it is known.
+    fn offset_duration(&mut self, expr: &Expr) {
         let before = self.problems.len();
         self.duration(expr);
-        if self.problems.len() == before && constant(expr).is_some_and(|seconds| duration_ms(seconds) <= 0) {
+        if self.problems.len() == before
+            && constant(expr).is_some_and(|seconds| duration_ms(seconds).is_none())
+        {
+            self.problem(expr.span, "the duration is out of range");
+        }
+    }
+
+    fn positive_duration(&mut self, expr: &Expr) {
+        let before = self.problems.len();
+        self.offset_duration(expr);
+        let known = constant(expr).and_then(duration_ms);
+        if self.problems.len() == before && known.is_some_and(|ms| ms <= 0) {
             self.problem(expr.span, "the duration must be greater than 0");
         }
     }
 }
 
-/// Returns a duration in whole milliseconds, saturating.
-#[expect(clippy::cast_possible_truncation, reason = "a float cast to an integer saturates, and NaN is 0")]
-pub(super) fn duration_ms(seconds: f64) -> i64 {
-    (seconds * 1000.0).round() as i64
-}
-
 /// Returns the value of a duration or scalar expression that depends on nothing.
 pub(super) fn constant(expr: &Expr) -> Option<f64> {
+    folded(expr, None)
+}
+
+/// Returns the value of a duration in an instant query, where `step()` and `range()` are 0.
+pub(super) fn at_an_instant(expr: &Expr) -> Option<f64> {
+    folded(expr, Some(0.0))
+}
+
+/// Folds a duration; `of_query` is what `step()` and `range()` are taken for.
+fn folded(expr: &Expr, of_query: Option<f64>) -> Option<f64> {
+    let constant = |expr| folded(expr, of_query);
     match &expr.kind {
         ExprKind::Number(number) => Some(*number),
         ExprKind::Paren(inner) => constant(inner),
@@ -238,6 +264,7 @@ pub(super) fn constant(expr: &Expr) -> Option<f64> {
         ExprKind::Call(call) => match (call.function.name, call.args.as_slice()) {
             ("min_of", [a, b]) => Some(constant(a)?.min(constant(b)?)),
             ("max_of", [a, b]) => Some(constant(a)?.max(constant(b)?)),
+            ("step" | "range", []) => of_query,
             _ => None,
         },
         _ => None,

@@ -7,13 +7,14 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::ast::{
-    Aggregate, AggregateOp, At, Binary, BinaryOp, Expr, ExprKind, MatchLabels, Shift, UnaryOp, VectorSelector,
+    Aggregate, AggregateOp, At, Binary, BinaryOp, Expr, ExprKind, FillSide, MatchLabels, Shift, UnaryOp, VectorSelector,
 };
 use super::catalog::ValueType;
-use super::check::{constant, duration_ms, type_of};
+use super::check::{at_an_instant, constant, type_of};
 use super::evaluate::LOOKBACK;
+use super::lengths::{Length, Moment, duration_ms};
 use super::plan::{
-    AggregateKind, AggregatePlan, Cardinality, Join, LabelChoice, Moment, Output, Plan, Scalar, Scope,
+    AggregateKind, AggregatePlan, Cardinality, Join, LabelChoice, Output, Plan, Scalar, Scope,
     Select, SetPlan, Vector, VectorKind, Window, WindowSource, WithScalar,
 };
 use super::problem::{Problem, TextSpan};
@@ -101,9 +102,7 @@ impl Compiler<'_> {
         let span = expr.span;
         let kind = match &expr.kind {
             ExprKind::Paren(inner) | ExprKind::Unary(UnaryOp::Plus, inner) => return self.vector(inner),
-            ExprKind::Selector(selector) if selector.range.is_none() => {
-                VectorKind::Select(self.select(span, selector)?)
-            }
+            ExprKind::Selector(selector) if selector.range.is_none() => self.instant(span, selector)?,
             ExprKind::Unary(UnaryOp::Minus, operand) => VectorKind::Negated(Box::new(self.vector(operand)?)),
             ExprKind::Call(call) => self.vector_call(expr, call)?,
             ExprKind::Aggregate(aggregate) => self.aggregate(span, aggregate)?,
@@ -116,9 +115,20 @@ impl Compiler<'_> {
     fn select(&mut self, span: TextSpan, selector: &VectorSelector) -> Option<Select> {
         let moment = self.moment(span, &selector.shift);
         let resolved = self.selector(span, selector);
-        let moment = moment?;
-        self.note_reach(moment, LOOKBACK);
+        let (moment, offset) = moment?;
+        self.note_reach(offset + LOOKBACK);
         Some(Select { selector: resolved?, moment })
+    }
+
+    fn instant(&mut self, span: TextSpan, selector: &VectorSelector) -> Option<VectorKind> {
+        let select = self.select(span, selector)?;
+        if selector.edges.is_none() {
+            return Some(VectorKind::Select(select));
+        }
+        // Smoothed: a window without length, but with all that lies around it.
+        let Select { selector: resolved, moment } = select;
+        let (source, range) = (WindowSource::Selector(resolved), Length::Known(Span::ZERO));
+        Some(VectorKind::Smoothed(Box::new(Window { span, source, range, moment, edges: selector.edges })))
     }
 
     fn window(&mut self, expr: &Expr) -> Option<Window> {
@@ -130,58 +140,60 @@ impl Compiler<'_> {
                 let range = self.duration(range);
                 let moment = self.moment(span, &selector.shift);
                 let resolved = self.selector(span, selector);
-                let (range, moment) = (range?, moment?);
-                self.note_reach(moment, range);
-                Some(Window { span, source: WindowSource::Selector(resolved?), range, moment })
+                let ((range, length), (moment, offset)) = (range?, moment?);
+                let edge = selector.edges.map_or(Span::ZERO, |_| LOOKBACK);
+                self.note_reach(offset + length + edge);
+                let source = WindowSource::Selector(resolved?);
+                Some(Window { span, source, range, moment, edges: selector.edges })
             }
             ExprKind::Subquery(subquery) => {
                 let range = self.duration(&subquery.range);
                 let step = match &subquery.step {
-                    Some(step) => self.duration(step),
-                    None => Some(self.scope.default_step),
+                    Some(step) => self.duration(step).map(|(step, _)| step),
+                    None => Some(Length::Known(self.scope.default_step)),
                 };
                 let moment = self.moment(span, &subquery.shift);
-                let (range, moment) = (range?, moment?);
+                let ((range, length), (moment, offset)) = (range?, moment?);
                 let before = self.outer;
-                self.outer = before + range + moment.offset;
+                self.outer = before + length + offset;
                 let inner = self.vector(&subquery.expr);
                 self.outer = before;
                 let source = WindowSource::Subquery { expr: Box::new(inner?), step: step? };
-                Some(Window { span, source, range, moment })
+                Some(Window { span, source, range, moment, edges: None })
             }
             _ => self.mistyped(expr, ValueType::Matrix),
         }
     }
 
-    fn note_reach(&mut self, moment: Moment, own: Span) {
-        self.reach = self.reach.max(self.outer + moment.offset + own);
+    fn note_reach(&mut self, own: Span) {
+        self.reach = self.reach.max(self.outer + own);
     }
 
-    fn duration(&mut self, expr: &Expr) -> Option<Span> {
-        match constant(expr) {
-            Some(seconds) => Some(Span::from_millis(duration_ms(seconds))),
-            None => {
-                self.not_evaluated(expr.span, "a duration that depends on the query (`step()`, `range()`)")
-            }
-        }
+    /// Compiles a duration; returns also how long it is in an instant query, which is what rules are.
+    fn duration(&mut self, expr: &Expr) -> Option<(Length, Span)> {
+        let Some(known) = at_an_instant(expr).and_then(duration_ms).map(Span::from_millis) else {
+            return self.refuse(expr.span, "the duration is out of range");
+        };
+        let length = match constant(expr) {
+            Some(_) => Length::Known(known),
+            None => Length::Computed(expr.span, Box::new(self.scalar(expr)?)),
+        };
+        Some((length, known))
     }
 
-    fn moment(&mut self, span: TextSpan, shift: &Shift) -> Option<Moment> {
+    fn moment(&mut self, span: TextSpan, shift: &Shift) -> Option<(Moment, Span)> {
         if let Some(At::Millis(_)) = shift.at {
             self.pinned.push(span);
         }
-        let offset = match &shift.offset {
+        let (offset, known) = match &shift.offset {
             Some(offset) => self.duration(offset)?,
-            None => Span::ZERO,
+            None => (Length::Known(Span::ZERO), Span::ZERO),
         };
-        Some(Moment { at: shift.at, offset })
+        Some((Moment { at: shift.at, offset }, known))
     }
 
     /// Compiles the matchers, and narrows the scope's sources to those that a `job` matcher leaves.
     fn selector(&mut self, span: TextSpan, written: &VectorSelector) -> Option<Selector> {
-        if written.edges.is_some() {
-            return self.not_evaluated(span, "a range with `anchored` or `smoothed`");
-        }
         let named = written.name.as_ref().map(|name| (METRIC_NAME, MatchOp::Equal, name.as_str(), span));
         let others = written.matchers.iter().map(|m| (m.name.as_str(), m.op, m.value.as_str(), m.span));
         let mut matchers = Vec::new();
@@ -229,6 +241,8 @@ impl Compiler<'_> {
             (AggregateOp::Topk, Some(param)) => self.scalar(param).map(AggregateKind::Top),
             (AggregateOp::Bottomk, Some(param)) => self.scalar(param).map(AggregateKind::Bottom),
             (AggregateOp::CountValues, Some(param)) => self.label_name(param).map(AggregateKind::CountValues),
+            (AggregateOp::Limitk, Some(param)) => self.scalar(param).map(AggregateKind::Limit),
+            (AggregateOp::LimitRatio, Some(param)) => self.scalar(param).map(AggregateKind::Ratio),
             (op, _) => self.not_evaluated(span, &format!("`{}`", op.name())),
         };
         let labels = aggregate.grouping.as_ref().map_or(&[][..], |grouping| &grouping.labels);
@@ -265,12 +279,20 @@ impl Compiler<'_> {
         Some(VectorKind::WithScalar(Box::new(WithScalar { op, bool, vector, scalar, scalar_is_left })))
     }
 
+    /// Chains of operators recurse through here, 250 deep: nothing but that is on its part of the stack.
     fn vectors(&mut self, binary: &Binary) -> Option<VectorKind> {
-        let (left, right) = (self.vector(&binary.left), self.vector(&binary.right));
+        let left = self.vector(&binary.left).map(Box::new);
+        let right = self.vector(&binary.right).map(Box::new);
+        self.join(binary, left, right)
+    }
+
+    fn join(
+        &mut self,
+        binary: &Binary,
+        left: Option<Box<Vector>>,
+        right: Option<Box<Vector>>,
+    ) -> Option<VectorKind> {
         self.known_operator(binary)?;
-        if !binary.matching.fill.is_empty() {
-            return self.not_evaluated(binary.op_span, "`fill`");
-        }
         let (on, labels) = match &binary.matching.labels {
             Some(MatchLabels { on, labels }) => (*on, labels.as_slice()),
             None => (false, &[][..]),
@@ -281,7 +303,7 @@ impl Compiler<'_> {
             self.needs_names(&binary.right)?;
         }
         let key = if on { LabelChoice::Only(names) } else { LabelChoice::AllBut(names) };
-        let (op, bool, left, right) = (binary.op, binary.bool, left?, right?);
+        let (op, bool, left, right) = (binary.op, binary.bool, *left?, *right?);
         if op.is_set() {
             return Some(VectorKind::Set(Box::new(SetPlan { op, key, left, right })));
         }
@@ -290,6 +312,12 @@ impl Compiler<'_> {
             Some(group) if group.left => Cardinality::ManyToOne(group.include.clone()),
             Some(group) => Cardinality::OneToMany(group.include.clone()),
         };
-        Some(VectorKind::Join(Box::new(Join { op, bool, key, cardinality, left, right })))
+        let fill = |sides: [FillSide; 2]| {
+            binary.matching.fill.iter().find(|(side, _)| sides.contains(side)).map(|(_, value)| *value)
+        };
+        let fill_left = fill([FillSide::Both, FillSide::Left]);
+        let fill_right = fill([FillSide::Both, FillSide::Right]);
+        let join = Join { op, bool, key, cardinality, fill_left, fill_right, left, right };
+        Some(VectorKind::Join(Box::new(join)))
     }
 }

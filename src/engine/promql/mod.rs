@@ -9,9 +9,11 @@ pub mod ast;
 pub mod catalog;
 mod check;
 mod compile;
+mod edges;
 mod evaluate;
 mod functions;
 mod histogram;
+mod lengths;
 mod lexer;
 pub mod literals;
 mod operators;
@@ -19,17 +21,20 @@ mod parser;
 pub mod plan;
 mod print;
 pub mod problem;
+pub mod range;
+mod sampling;
 mod selectors;
 mod summation;
 
 pub use ast::Expr;
 pub use catalog::ValueType;
-pub use evaluate::LOOKBACK;
+pub use evaluate::{LOOKBACK, MAX_SAMPLES};
 pub use lexer::MAX_TEXT;
 pub use plan::{
     EvalContext, EvalError, Evaluated, MatrixSeries, Plan, QueryRange, Scope, Value, VectorSample, compile,
 };
 pub use problem::{Problem, TextSpan};
+pub use range::{InvalidRange, RangeEvaluation};
 
 /// Parses and type-checks an expression.
 ///

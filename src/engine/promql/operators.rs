@@ -94,51 +94,83 @@ impl Evaluation<'_> {
     ) -> Result<Vec<VectorSample>, EvalError> {
         let left = self.vector(&join.left, at)?;
         let right = self.vector(&join.right, at)?;
-        if left.is_empty() || right.is_empty() {
-            return Ok(Vec::new());
-        }
         // `group_right` is `group_left` with the sides swapped; only the values keep their order.
         let swapped = matches!(join.cardinality, Cardinality::OneToMany(_));
         let (many, one) = if swapped { (right, left) } else { (left, right) };
+        let (fill_many, fill_one) =
+            if swapped { (join.fill_right, join.fill_left) } else { (join.fill_left, join.fill_right) };
+        if (many.is_empty() && fill_many.is_none()) || (one.is_empty() && fill_one.is_none()) {
+            return Ok(Vec::new());
+        }
         let ones = unique_side(&one, join, swapped, span)?;
-        let mut matched: BTreeMap<Labels, BTreeSet<Labels>> = BTreeMap::new();
-        let mut result = Vec::new();
+        let mut joined = Joined { join, span, swapped, matched: BTreeMap::new(), result: Vec::new() };
         for sample in &many {
             let key = join.key.key(&sample.labels);
-            let Some(other) = ones.get(&key) else { continue };
-            let (left, right) =
-                if swapped { (other.value, sample.value) } else { (sample.value, other.value) };
-            let (value, holds) = apply(join.op, left, right);
-            let labels = result_labels(join, &sample.labels, &other.labels);
-            match (matched.entry(key), &join.cardinality) {
-                (Entry::Vacant(entry), _) => {
-                    entry.insert([labels.clone()].into());
+            match (ones.get(&key), fill_one) {
+                (Some(other), _) => joined.pair(key, sample, other)?,
+                (None, Some(value)) => {
+                    let other = VectorSample { labels: key.clone(), value };
+                    joined.pair(key, sample, &other)?;
                 }
-                // Told even where the comparison would filter the surplus away: the answer must not hang on values.
-                (Entry::Occupied(entry), Cardinality::OneToOne) => {
-                    let message = format!(
-                        "multiple matches for labels {}: many-to-one matching must be explicit \
-                         (group_left/group_right)",
-                        entry.key()
-                    );
-                    return Err(EvalError::new(span, message));
-                }
-                (Entry::Occupied(mut entry), _) => {
-                    if !entry.get_mut().insert(labels.clone()) {
-                        let message = format!(
-                            "multiple matches for labels {labels}: grouping labels must ensure unique matches"
-                        );
-                        return Err(EvalError::new(span, message));
-                    }
-                }
-            }
-            if join.bool {
-                result.push(VectorSample { labels, value: f64::from(u8::from(holds)) });
-            } else if holds {
-                result.push(VectorSample { labels, value });
+                (None, None) => {}
             }
         }
-        unique(result, span)
+        if let Some(value) = fill_many {
+            for (key, other) in &ones {
+                if !joined.matched.contains_key(key) {
+                    joined.pair(key.clone(), &VectorSample { labels: key.clone(), value }, other)?;
+                }
+            }
+        }
+        unique(joined.result, span)
+    }
+}
+
+/// A join under way.
+struct Joined<'j> {
+    join: &'j Join,
+    span: TextSpan,
+    swapped: bool,
+    /// What each match has yielded: told even where the comparison would filter it away, for the answer must not hang
+    /// on values.
+    matched: BTreeMap<Labels, BTreeSet<Labels>>,
+    result: Vec<VectorSample>,
+}
+
+impl Joined<'_> {
+    /// Computes one pair and keeps what comes of it.
+    fn pair(&mut self, key: Labels, many: &VectorSample, one: &VectorSample) -> Result<(), EvalError> {
+        let join = self.join;
+        let (left, right) = if self.swapped { (one.value, many.value) } else { (many.value, one.value) };
+        let (value, holds) = apply(join.op, left, right);
+        let labels = result_labels(join, &many.labels, &one.labels);
+        match (self.matched.entry(key), &join.cardinality) {
+            (Entry::Vacant(entry), _) => {
+                entry.insert([labels.clone()].into());
+            }
+            (Entry::Occupied(entry), Cardinality::OneToOne) => {
+                let message = format!(
+                    "multiple matches for labels {}: many-to-one matching must be explicit \
+                     (group_left/group_right)",
+                    entry.key()
+                );
+                return Err(EvalError::new(self.span, message));
+            }
+            (Entry::Occupied(mut entry), _) => {
+                if !entry.get_mut().insert(labels.clone()) {
+                    let message = format!(
+                        "multiple matches for labels {labels}: grouping labels must ensure unique matches"
+                    );
+                    return Err(EvalError::new(self.span, message));
+                }
+            }
+        }
+        if join.bool {
+            self.result.push(VectorSample { labels, value: f64::from(u8::from(holds)) });
+        } else if holds {
+            self.result.push(VectorSample { labels, value });
+        }
+        Ok(())
     }
 }
 

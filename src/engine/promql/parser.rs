@@ -338,7 +338,15 @@ impl<'t> Parser<'t> {
             }
         }
         while let Some(side) = self.fill_side() {
-            self.advance();
+            let span = self.advance();
+            // `fill` is for both sides, or else each side is filled once.
+            let taken = |(other, _): &(FillSide, f64)| {
+                *other == side || *other == FillSide::Both || side == FillSide::Both
+            };
+            if matching.fill.iter().any(taken) {
+                let message = format!("`{}` fills a side that is filled already", self.text_of(span));
+                return Err(Box::new(Problem::new(span, message)));
+            }
             self.expect("(")?;
             let value = self.signed_number()?;
             self.expect(")")?;

@@ -3,9 +3,11 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::ast::{At, BinaryOp, Expr};
+use super::ast::{BinaryOp, Edges, Expr};
+use super::catalog::ValueType;
 use super::evaluate;
 use super::functions::{DatePart, RangeFunction};
+use super::lengths::{Length, Moment};
 use super::problem::{Problem, TextSpan};
 use crate::engine::model::{Labels, SourceName};
 use crate::engine::series::{Pattern, Selector, Sources, Store};
@@ -61,6 +63,35 @@ impl Plan {
     /// needed; and more work than one evaluation may do.
     pub fn evaluate(&self, store: &Store, context: &EvalContext) -> Result<Evaluated, EvalError> {
         evaluate::evaluate(self, store, context)
+    }
+
+    /// Evaluates the plan at every step of a range; the series are sorted by their labels.
+    ///
+    /// A scalar becomes one series without labels. Of the context, `at` and `query` are not looked at.
+    ///
+    /// # Errors
+    ///
+    /// As [`Plan::evaluate`], at the first step that fails; a range with no or too many steps; a plan whose value is
+    /// neither a vector nor a scalar; more work than one query may do. [`RangeEvaluation`] goes step by step.
+    pub fn evaluate_range(
+        &self,
+        store: &Store,
+        range: &QueryRange,
+        context: &EvalContext,
+    ) -> Result<Vec<MatrixSeries>, EvalError> {
+        let mut steps = super::range::RangeEvaluation::new(self, store, *range, context)?;
+        while steps.advance()? {}
+        Ok(steps.finish())
+    }
+
+    /// Returns the type of the plan's value.
+    pub fn value_type(&self) -> ValueType {
+        match self.root {
+            Output::Scalar(_) => ValueType::Scalar,
+            Output::Vector(_) => ValueType::Vector,
+            Output::Matrix(_) => ValueType::Matrix,
+            Output::Text(_) => ValueType::String,
+        }
     }
 
     /// Returns what the plan selects: the store has to keep it.
@@ -129,6 +160,8 @@ pub(super) struct Vector {
 #[derive(Clone, Debug)]
 pub(super) enum VectorKind {
     Select(Select),
+    /// `selector smoothed`: the value on the line between the samples before and after. The window has no length.
+    Smoothed(Box<Window>),
     /// `timestamp(selector)`: the time of the sample itself.
     SampleTime(Select),
     /// `timestamp(anything else)`: the time of evaluation.
@@ -164,9 +197,19 @@ pub(super) enum VectorKind {
         operand: Box<Vector>,
         descending: bool,
     },
+    SortedByLabel {
+        operand: Box<Vector>,
+        labels: Vec<Arc<str>>,
+        descending: bool,
+    },
     LabelReplace(Box<LabelReplace>),
     LabelJoin(Box<LabelJoin>),
     HistogramQuantile(Box<Scalar>, Box<Vector>),
+    HistogramQuantiles {
+        operand: Box<Vector>,
+        label: Arc<str>,
+        quantiles: Vec<Scalar>,
+    },
     HistogramFraction(Box<Scalar>, Box<Scalar>, Box<Vector>),
     Aggregate(Box<AggregatePlan>),
     WithScalar(Box<WithScalar>),
@@ -181,26 +224,21 @@ pub(super) struct Select {
     pub(super) moment: Moment,
 }
 
-/// When a selector or subquery looks, relative to the time of evaluation or fixed.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Moment {
-    pub(super) at: Option<At>,
-    pub(super) offset: Span,
-}
-
 /// A range of points per series.
 #[derive(Clone, Debug)]
 pub(super) struct Window {
     pub(super) span: TextSpan,
     pub(super) source: WindowSource,
-    pub(super) range: Span,
+    pub(super) range: Length,
     pub(super) moment: Moment,
+    /// Reaches beyond the range, for what lies at its edges.
+    pub(super) edges: Option<Edges>,
 }
 
 #[derive(Clone, Debug)]
 pub(super) enum WindowSource {
     Selector(Selector),
-    Subquery { expr: Box<Vector>, step: Span },
+    Subquery { expr: Box<Vector>, step: Length },
 }
 
 #[derive(Clone, Debug)]
@@ -241,6 +279,8 @@ pub(super) enum AggregateKind {
     Top(Scalar),
     Bottom(Scalar),
     CountValues(Arc<str>),
+    Limit(Scalar),
+    Ratio(Scalar),
 }
 
 /// Labels that are kept, or all but some.
@@ -280,6 +320,10 @@ pub(super) struct Join {
     pub(super) bool: bool,
     pub(super) key: LabelChoice,
     pub(super) cardinality: Cardinality,
+    /// What stands in for a series that has no match on the left.
+    pub(super) fill_left: Option<f64>,
+    /// The same on the right.
+    pub(super) fill_right: Option<f64>,
     pub(super) left: Vector,
     pub(super) right: Vector,
 }

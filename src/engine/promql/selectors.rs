@@ -77,7 +77,7 @@ impl<'a> Evaluation<'a> {
         span: TextSpan,
         sample: impl Fn(&Seen<'_>, Point) -> VectorSample,
     ) -> Result<Vec<VectorSample>, EvalError> {
-        let at = self.moment(select.moment, at);
+        let at = self.moment(&select.moment, at)?;
         let seen = self.seen(&select.selector);
         self.spend(seen.len(), span)?;
         let oldest = self.cut(at - LOOKBACK);
@@ -105,12 +105,20 @@ impl<'a> Evaluation<'a> {
     }
 
     pub(super) fn window(&self, window: &Window, at: Timestamp) -> Result<Windows<'a>, EvalError> {
-        let end = self.moment(window.moment, at);
-        let start = self.cut(end - window.range);
-        let series = match &window.source {
-            WindowSource::Selector(selector) => self.raw_windows(selector, start, end, window.span)?,
-            WindowSource::Subquery { expr, step } => {
-                self.subquery_windows(expr, *step, start, end, window.span)?
+        let end = self.moment(&window.moment, at)?;
+        let range = self.positive_length(&window.range, at)?;
+        let start = self.cut(end - range);
+        let series = match (&window.source, window.edges) {
+            (WindowSource::Selector(selector), None) => {
+                self.raw_windows(selector, start, end, window.span)?
+            }
+            (WindowSource::Selector(selector), Some(edges)) => {
+                let before = self.cut(end - range - LOOKBACK);
+                self.raw_windows(selector, before, end + edges.lookahead(), window.span)?
+            }
+            (WindowSource::Subquery { expr, step }, _) => {
+                let step = self.positive_length(step, at)?;
+                self.subquery_windows(expr, step, start, end, window.span)?
             }
         };
         Ok(Windows { start, end, series })
@@ -160,6 +168,7 @@ impl<'a> Evaluation<'a> {
         while at <= end {
             let vector = self.vector(expr, at)?;
             self.spend(vector.len() + STEP_WORK, span)?;
+            self.hold(vector.len(), span)?;
             for sample in vector {
                 series.entry(sample.labels).or_default().push(Point { at, value: sample.value });
             }

@@ -3,13 +3,14 @@
 //! The `regex` crate descends from RE2 but its syntax has grown apart. A pattern is rewritten so that both agree:
 //! `\d \w \s \b` are ASCII, `[a&&b]` and `[[]` have no set operations, `\Q..\E` quotes, `\<` is a plain `<`, and a
 //! brace that opens no repetition is itself. What Prometheus refuses (`a**`, flags other than `imsU`) is refused here
-//! too. Source: <https://github.com/google/re2/wiki/Syntax> and Go's `regexp/syntax`.
+//! too. Patterns run over bytes because the crate refuses an ASCII `\B` over text; all else in them consumes whole
+//! characters. Source: <https://github.com/google/re2/wiki/Syntax> and Go's `regexp/syntax`.
 
 use std::fmt;
 use std::iter::Peekable;
 use std::str::Chars;
 
-use regex::Regex;
+use regex::bytes::Regex;
 
 /// A compiled, fully anchored pattern.
 #[derive(Clone)]
@@ -36,7 +37,7 @@ impl Pattern {
         let rewritten = Rewriter::new(pattern).rewrite().map_err(invalid)?;
         // Compiled alone first, so that `)(` cannot slip out of the group that anchors it.
         regex_syntax_check(&rewritten).map_err(&invalid)?;
-        let regex = regex::RegexBuilder::new(&format!("^(?s:{rewritten})$"))
+        let regex = regex::bytes::RegexBuilder::new(&format!("^(?s:{rewritten})$"))
             .size_limit(1 << 20)
             .build()
             .map_err(|error| invalid(last_line(&error)))?;
@@ -45,15 +46,16 @@ impl Pattern {
 
     /// Returns whether the whole of `text` matches.
     pub fn is_match(&self, text: &str) -> bool {
-        self.regex.is_match(text)
+        self.regex.is_match(text.as_bytes())
     }
 
     /// Returns `template` with `$1` and `${name}` replaced by what they captured, or `None` where `text` does not match.
     pub fn expand(&self, text: &str, template: &str) -> Option<String> {
-        let captures = self.regex.captures(text)?;
-        let mut expanded = String::new();
-        captures.expand(template, &mut expanded);
-        Some(expanded)
+        let captures = self.regex.captures(text.as_bytes())?;
+        let mut expanded = Vec::new();
+        captures.expand(template.as_bytes(), &mut expanded);
+        // Nothing is lost: captures begin and end between characters.
+        Some(String::from_utf8_lossy(&expanded).into_owned())
     }
 }
 
@@ -64,7 +66,7 @@ impl fmt::Debug for Pattern {
 }
 
 fn regex_syntax_check(rewritten: &str) -> Result<(), String> {
-    regex::RegexBuilder::new(rewritten)
+    regex::bytes::RegexBuilder::new(rewritten)
         .size_limit(1 << 20)
         .build()
         .map(drop)
@@ -152,7 +154,7 @@ impl<'p> Rewriter<'p> {
             's' => self.plain(&format!("[{SPACE}]")),
             'S' => self.plain(&format!("[^{SPACE}]")),
             'b' => self.plain(r"(?-u:\b)"),
-            'B' => return Err(r"`\B` is not supported by this version".into()),
+            'B' => self.plain(r"(?-u:\B)"),
             'Q' => {
                 self.repeated = false;
                 let mut quoted = String::new();
@@ -299,6 +301,9 @@ mod tests {
             (r"\w", "\u{e9}", false),
             (r"\s", "\u{a0}", false),
             (r".*\bfoo\b.*", "a foo b", true),
+            (r".*\Boo\b.*", "a foo b", true),
+            (r"a\B\x{e9}", "a\u{e9}", false),
+            (r"\x{e9}\B\x{e9}", "\u{e9}\u{e9}", true),
             (r"[\d_]+", "1_0", true),
             (r"[\D]+", "ab", true),
             (r"[a&&b]+", "a&b", true),

@@ -16,6 +16,7 @@ mod canonical;
 mod line;
 pub mod lint;
 mod number;
+pub mod recording;
 mod scan;
 
 use std::borrow::Cow;

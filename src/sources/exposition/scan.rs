@@ -68,7 +68,7 @@ pub(super) fn scan(
 }
 
 /// Describes the line that holds the first invalid byte.
-fn not_utf8(body: &[u8], at: usize) -> BadLine {
+pub(super) fn not_utf8(body: &[u8], at: usize) -> BadLine {
     let line = memchr::memchr_iter(b'\n', &body[..at]).count() + 1;
     let start = memchr::memrchr(b'\n', &body[..at]).map_or(0, |newline| newline + 1);
     let end = memchr::memchr(b'\n', &body[at..]).map_or(body.len(), |newline| at + newline);

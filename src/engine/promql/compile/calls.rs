@@ -7,7 +7,7 @@ use super::super::ast::{Call, Expr, ExprKind, VectorSelector};
 use super::super::catalog::ValueType;
 use super::super::check::type_of;
 use super::super::functions::{DatePart, RangeFunction, value_function};
-use super::super::plan::{LabelJoin, LabelReplace, Scalar, VectorKind};
+use super::super::plan::{LabelJoin, LabelReplace, Scalar, VectorKind, Window};
 use super::Compiler;
 use crate::engine::model::{Labels, METRIC_NAME};
 use crate::engine::series::{MatchOp, Pattern};
@@ -68,11 +68,18 @@ impl Compiler<'_> {
             }
             ("absent_over_time", [window]) => {
                 let labels = absent_labels(window);
-                Some(VectorKind::AbsentOverTime { window: Box::new(self.window(window)?), labels })
+                let window = self.window_for(name, window)?;
+                Some(VectorKind::AbsentOverTime { window: Box::new(window), labels })
             }
             ("sort" | "sort_desc", [operand]) => {
                 let operand = Box::new(self.vector(operand)?);
                 Some(VectorKind::Sorted { operand, descending: name == "sort_desc" })
+            }
+            ("sort_by_label" | "sort_by_label_desc", [operand, labels @ ..]) => {
+                let operand = self.vector(operand);
+                let labels = labels.iter().map(|label| self.label_name(label)).collect::<Option<Vec<_>>>();
+                let descending = name == "sort_by_label_desc";
+                Some(VectorKind::SortedByLabel { operand: Box::new(operand?), labels: labels?, descending })
             }
             ("label_replace", [operand, destination, replacement, source, pattern]) => {
                 self.label_replace(operand, [destination, replacement, source, pattern])
@@ -83,6 +90,12 @@ impl Compiler<'_> {
             ("histogram_quantile", [quantile, buckets]) => {
                 let (quantile, buckets) = (self.scalar(quantile), self.vector(buckets));
                 Some(VectorKind::HistogramQuantile(Box::new(quantile?), Box::new(buckets?)))
+            }
+            ("histogram_quantiles", [buckets, label, quantiles @ ..]) => {
+                let (operand, label) = (self.vector(buckets), self.label_name(label));
+                let quantiles = quantiles.iter().map(|q| self.scalar(q)).collect::<Option<Vec<_>>>();
+                let (operand, label, quantiles) = (Box::new(operand?), label?, quantiles?);
+                Some(VectorKind::HistogramQuantiles { operand, label, quantiles })
             }
             ("histogram_fraction", [low, high, buckets]) => {
                 let (low, high, buckets) = (self.scalar(low), self.scalar(high), self.vector(buckets));
@@ -97,7 +110,7 @@ impl Compiler<'_> {
         let mut params = Vec::new();
         for arg in &call.args {
             if type_of(arg) == ValueType::Matrix {
-                window = Some(self.window(arg));
+                window = Some(self.window_for(call.function.name, arg));
             } else {
                 params.push(self.scalar(arg));
             }
@@ -107,8 +120,27 @@ impl Compiler<'_> {
         Some(VectorKind::Rolling { function, window: Box::new(window?), params: params? })
     }
 
+    /// A range for a function, with `anchored` or `smoothed` only where that means something.
+    fn window_for(&mut self, function: &str, arg: &Expr) -> Option<Window> {
+        let window = self.window(arg)?;
+        match window.edges {
+            Some(edges) if !edges.functions().contains(&function) => {
+                let message = format!(
+                    "`{}` can only be used with {}, not with `{function}`",
+                    edges.text(),
+                    edges.functions().join(", ")
+                );
+                self.refuse(window.span, message)
+            }
+            _ => Some(window),
+        }
+    }
+
     fn timestamp(&mut self, operand: &Expr) -> Option<VectorKind> {
         match &operand.kind {
+            ExprKind::Selector(selector) if selector.edges.is_some() => {
+                self.not_evaluated(operand.span, "the timestamp of a smoothed value")
+            }
             ExprKind::Selector(selector) => {
                 Some(VectorKind::SampleTime(self.select(operand.span, selector)?))
             }

@@ -38,13 +38,21 @@ fn keeps_names(expr: &Expr) -> bool {
 fn call_keeps_names(call: &Call) -> bool {
     let passes_on = matches!(
         call.function.name,
-        "last_over_time" | "first_over_time" | "sort" | "sort_desc" | "label_replace" | "label_join"
+        "last_over_time"
+            | "first_over_time"
+            | "sort"
+            | "sort_desc"
+            | "sort_by_label"
+            | "sort_by_label_desc"
+            | "label_replace"
+            | "label_join"
     );
     passes_on && call.args.first().is_some_and(keeps_names)
 }
 
 fn aggregate_keeps_names(aggregate: &Aggregate) -> bool {
-    if matches!(aggregate.op, AggregateOp::Topk | AggregateOp::Bottomk) {
+    let selects = [AggregateOp::Topk, AggregateOp::Bottomk, AggregateOp::Limitk, AggregateOp::LimitRatio];
+    if selects.contains(&aggregate.op) {
         return keeps_names(&aggregate.expr);
     }
     // An aggregation decides by itself: either it groups by the name, or there is none and that is no surprise.

@@ -1,6 +1,8 @@
 //! Functions of a range of points: `rate`, `increase`, everything `_over_time`.
 
 use super::super::aggregations::{largest, smallest};
+use super::super::ast::Edges;
+use super::super::edges::Bounded;
 use super::super::evaluate::{EvalError, Evaluation, VectorSample, unique};
 use super::super::plan::{Scalar, Window};
 use super::super::problem::TextSpan;
@@ -20,6 +22,8 @@ pub(super) struct Range<'p> {
     /// The time of evaluation, which `@` and `offset` do not move.
     pub(super) evaluated_at: Timestamp,
     pub(super) wall_offset: Span,
+    /// `anchored` or `smoothed`: there are points around the range as well.
+    pub(super) edges: Option<Edges>,
     /// The scalar arguments in order.
     pub(super) params: &'p [f64],
 }
@@ -30,12 +34,25 @@ impl Range<'_> {
     }
 
     fn pairs(&self) -> impl Iterator<Item = (f64, f64)> {
-        self.points.windows(2).map(|pair| (pair[0].value, pair[1].value))
+        pairs(self.points)
+    }
+
+    /// Counts neighbours; in an anchored range the sample before it is a neighbour of the first one inside.
+    fn count_pairs(&self, counts: impl Fn(f64, f64) -> bool) -> Option<f64> {
+        let points = match self.edges {
+            None => self.points,
+            Some(edges) => Bounded::new(self.points, self.start, self.end, edges)?.points(),
+        };
+        Some(count(pairs(points).filter(|(before, after)| counts(*before, *after))))
     }
 
     fn wall_seconds(&self, point: Option<&Point>) -> Option<f64> {
         point.map(|point| (point.at + self.wall_offset).as_secs_f64())
     }
+}
+
+fn pairs(points: &[Point]) -> impl Iterator<Item = (f64, f64)> {
+    points.windows(2).map(|pair| (pair[0].value, pair[1].value))
 }
 
 /// A function of a range: one number per series, or none.
@@ -73,7 +90,7 @@ const fn keeps(name: &'static str, compute: fn(&Range<'_>) -> Option<f64>) -> Ra
 const FUNCTIONS: &[RangeFunction] = &[
     drops("avg_over_time", |range| Some(mean(range.values()))),
     drops("changes", |range| {
-        Some(count(range.pairs().filter(|(a, b)| a != b && !(a.is_nan() && b.is_nan()))))
+        range.count_pairs(|before, after| before != after && !(before.is_nan() && after.is_nan()))
     }),
     drops("count_over_time", |range| Some(count(range.values()))),
     drops("delta", |range| extrapolated(range, Extrapolation::Delta)),
@@ -97,7 +114,7 @@ const FUNCTIONS: &[RangeFunction] = &[
         Some(quantile(q, range.values().collect()))
     }),
     drops("rate", |range| extrapolated(range, Extrapolation::Rate)),
-    drops("resets", |range| Some(count(range.pairs().filter(|(before, after)| after < before)))),
+    drops("resets", |range| range.count_pairs(|before, after| after < before)),
     drops("stddev_over_time", |range| Some(variance(range.values()).sqrt())),
     drops("stdvar_over_time", |range| Some(variance(range.values()))),
     drops("sum_over_time", |range| Some(range.values().collect::<Sum>().value())),
@@ -140,6 +157,9 @@ enum Extrapolation {
 /// An edge that is farther away than 1.1 average intervals is one where the series began or ended: there only half an
 /// interval is added. A counter is never extrapolated below zero.
 fn extrapolated(range: &Range<'_>, kind: Extrapolation) -> Option<f64> {
+    if let Some(edges) = range.edges {
+        return bounded(range, edges, kind);
+    }
     let [first, .., last] = range.points else { return None };
     let counter = kind != Extrapolation::Delta;
     let mut change = last.value - first.value;
@@ -173,6 +193,14 @@ fn extrapolated(range: &Range<'_>, kind: Extrapolation) -> Option<f64> {
     Some(change * factor)
 }
 
+/// The change between the edges of the range, where they are known: nothing to extrapolate.
+fn bounded(range: &Range<'_>, edges: Edges, kind: Extrapolation) -> Option<f64> {
+    let change =
+        Bounded::new(range.points, range.start, range.end, edges)?.change(kind != Extrapolation::Delta);
+    let seconds = if kind == Extrapolation::Rate { (range.end - range.start).as_secs_f64() } else { 1.0 };
+    Some(change / seconds)
+}
+
 /// The change between the last two points; per second for a counter (`instantValue` in Prometheus).
 fn instant(range: &Range<'_>, rate: bool) -> Option<f64> {
     let [.., before, last] = range.points else { return None };
@@ -204,6 +232,7 @@ impl Evaluation<'_> {
                 end: windows.end,
                 evaluated_at: at,
                 wall_offset: self.context.wall_offset,
+                edges: window.edges,
                 params: &params,
             };
             let labels = if function.keeps_name { &series.labels } else { &series.nameless };
@@ -229,6 +258,7 @@ mod tests {
             end: Timestamp::from_millis(end * 1000),
             evaluated_at: Timestamp::from_millis(end * 1000),
             wall_offset: Span::from_secs(1000),
+            edges: None,
             params,
         };
         RangeFunction::named(name).and_then(|function| (function.compute)(&range))

@@ -4,6 +4,7 @@ use super::super::aggregations::{ascending, descending};
 use super::super::evaluate::{EvalError, Evaluation, VectorSample, unique};
 use super::super::histogram::per_histogram;
 use super::super::plan::{LabelJoin, LabelReplace, Scalar, Vector, VectorKind};
+use super::order::sort_by_labels;
 use super::{greater, lesser, mapped};
 use crate::engine::model::Labels;
 use crate::engine::time::Timestamp;
@@ -41,11 +42,19 @@ impl Evaluation<'_> {
                 vector.sort_by(if *down { descending } else { ascending });
                 return Ok(vector);
             }
+            VectorKind::SortedByLabel { operand, labels, descending } => {
+                let mut vector = self.vector(operand, at)?;
+                sort_by_labels(&mut vector, labels, *descending);
+                return Ok(vector);
+            }
             VectorKind::LabelReplace(replace) => label_replace(replace, self.vector(&replace.operand, at)?),
             VectorKind::LabelJoin(join) => label_join(join, self.vector(&join.operand, at)?),
             VectorKind::HistogramQuantile(quantile, operand) => {
                 let q = self.scalar(quantile, at)?;
                 per_histogram(&self.vector(operand, at)?, |buckets| buckets.quantile(q))
+            }
+            VectorKind::HistogramQuantiles { operand, label, quantiles } => {
+                self.histogram_quantiles(operand, label, quantiles, at)?
             }
             VectorKind::HistogramFraction(low, high, operand) => {
                 let (low, high) = (self.scalar(low, at)?, self.scalar(high, at)?);
@@ -54,6 +63,28 @@ impl Evaluation<'_> {
             _ => return Err(EvalError::new(node.span, "this node has no evaluation of its own")),
         };
         unique(vector, node.span)
+    }
+
+    /// One element per histogram and quantile; the quantile is the value of a label.
+    fn histogram_quantiles(
+        &self,
+        operand: &Vector,
+        label: &str,
+        quantiles: &[Scalar],
+        at: Timestamp,
+    ) -> Result<Vec<VectorSample>, EvalError> {
+        let vector = self.vector(operand, at)?;
+        let mut result = Vec::new();
+        for quantile in quantiles {
+            let q = self.scalar(quantile, at)?;
+            let text = open_metrics_text(q);
+            let element = |sample: VectorSample| VectorSample {
+                labels: sample.labels.with(label, &text),
+                value: sample.value,
+            };
+            result.extend(per_histogram(&vector, |buckets| buckets.quantile(q)).into_iter().map(element));
+        }
+        Ok(result)
     }
 
     fn clamp(
@@ -75,6 +106,22 @@ impl Evaluation<'_> {
             let value = high.map_or(value, |high| lesser(high, value));
             low.map_or(value, |low| greater(low, value))
         }))
+    }
+}
+
+/// A number as the value of a `quantile` label: OpenMetrics wants floats to look like floats.
+fn open_metrics_text(value: f64) -> String {
+    if value.is_infinite() {
+        return if value > 0.0 { "+Inf".to_owned() } else { "-Inf".to_owned() };
+    }
+    // Go writes large and small exponents with two digits and a sign at least.
+    let text = format!("{value:?}");
+    match text.split_once('e') {
+        Some((digits, exponent)) => {
+            let (sign, exponent) = exponent.strip_prefix('-').map_or(('+', exponent), |rest| ('-', rest));
+            format!("{digits}e{sign}{exponent:0>2}")
+        }
+        None => text,
     }
 }
 

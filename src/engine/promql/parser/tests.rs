@@ -326,6 +326,7 @@ fn selector(range: bool) -> impl Strategy<Value = Expr> {
     (label(), matchers, duration(), edges, shift()).prop_map(
         move |(name, matchers, duration, edges, shift)| {
             let range = range.then_some(duration);
+            let edges = edges.filter(|edges| *edges == Edges::Smoothed || range.is_some());
             let selector = VectorSelector { name: Some(name), matchers, range, edges, shift };
             node(ExprKind::Selector(Box::new(selector)))
         },
@@ -338,7 +339,10 @@ fn matching() -> impl Strategy<Value = Matching> {
     let group = (any::<bool>(), prop::collection::vec("[n-z]{1,3}", 0..3))
         .prop_map(|(left, include)| MatchGroup { left, include });
     let side = prop_oneof![Just(FillSide::Both), Just(FillSide::Left), Just(FillSide::Right)];
-    let fill = prop::collection::vec((side, (-9.0..9.0)), 0..2);
+    let fill = prop_oneof![
+        prop::collection::vec((side, (-9.0..9.0)), 0..2),
+        Just(vec![(FillSide::Right, 0.5), (FillSide::Left, f64::NAN)]),
+    ];
     (prop::option::of(labels), prop::option::of(group), fill).prop_map(|(labels, group, fill)| {
         let group = labels.as_ref().and(group);
         Matching { labels, group, fill }
@@ -352,7 +356,7 @@ fn vector() -> impl Strategy<Value = Expr> {
         let binary = (inner.clone(), inner.clone(), op.clone(), any::<bool>(), matching()).prop_map(
             move |(left, right, op, bool, mut matching)| {
                 if op.is_set() {
-                    matching.group = None;
+                    (matching.group, matching.fill) = (None, Vec::new());
                 }
                 let bool = bool && op.is_comparison();
                 let (left, right) = (paren(left), paren(right));
