@@ -17,7 +17,8 @@ use crate::engine::rules::lint::Facts;
 use crate::engine::rules::lint::facts::Exposed;
 use crate::engine::rules::lint::files::{self, Surroundings};
 use crate::engine::rules::prometheus::{self, GroupDefaults};
-use crate::engine::rules::{Diagnostic, Findings, Level, Place, SourceFile, yaml};
+use crate::engine::rules::yaml::{self, Node};
+use crate::engine::rules::{Diagnostic, Findings, Level, Place, SourceFile};
 
 /// What `check` takes.
 #[derive(Debug, clap::Args)]
@@ -59,8 +60,6 @@ struct Report {
     counts: Vec<String>,
     problems: Vec<Diagnostic>,
     files: Vec<SourceFile>,
-    /// What to try where it is no such file at all.
-    hint: Option<String>,
 }
 
 pub(super) fn run(arguments: &CheckArguments) -> Result<Exit, CommandError> {
@@ -81,9 +80,16 @@ pub(super) fn run(arguments: &CheckArguments) -> Result<Exit, CommandError> {
     }
     // Pages that cannot be read say nothing about rules.
     let pages = pages.filter(|_| reports.iter().all(|report| report.good));
-    let (rule_files, configs): (Vec<_>, Vec<_>) = paths.into_iter().partition(|path| is_groups(path));
-    reports.extend(configs.iter().map(|path| config_file(path, pages.as_deref())));
-    reports.extend(imported(&rule_files, pages.as_deref()));
+    let pages = pages.as_deref();
+    let mut rule_files = Vec::new();
+    for path in paths {
+        match kind(&path) {
+            Kind::Config => reports.push(config_file(&path, pages)),
+            Kind::NativeRules(file) => reports.push(native_alone(file, pages)),
+            Kind::Groups => rule_files.push(path),
+        }
+    }
+    reports.extend(imported(&rule_files, pages));
     match arguments.output {
         Output::Table => print_for_people(&reports)?,
         Output::Json => print_for_programs(&reports)?,
@@ -106,15 +112,43 @@ fn exit_of(reports: &[Report], strict: bool) -> Exit {
     }
 }
 
-/// Returns whether a path names a file of Prometheus rule groups and nothing else.
-fn is_groups(path: &Path) -> bool {
-    let Ok(text) = std::fs::read_to_string(path) else { return false };
-    match yaml::parse(&source_file(path, &text)) {
-        Ok(Some(root)) => prometheus::is_imported(&root),
+/// What a PATH names.
+enum Kind {
+    /// The daemon's file, or nothing that can be read: its loading says what is wrong.
+    Config,
+    /// A rule file of ours, which means something only together with the daemon's file.
+    NativeRules(SourceFile),
+    /// A file of Prometheus rule groups.
+    Groups,
+}
+
+fn kind(path: &Path) -> Kind {
+    let Ok(text) = std::fs::read_to_string(path) else { return Kind::Config };
+    let file = source_file(path, &text);
+    match yaml::parse(&file) {
+        Ok(Some(root)) if prometheus::is_imported(&root) => Kind::Groups,
+        Ok(Some(Node::Mapping(entries, _))) => {
+            let has = |key: &str| entries.iter().any(|(name, _)| name.value == key);
+            let is_native = (has("indicators") || has("triggers")) && !has("targets");
+            if is_native { Kind::NativeRules(file) } else { Kind::Config }
+        }
         // Not YAML: the first key tells what it was meant to be.
-        Ok(None) => false,
-        Err(_) => text.lines().any(|line| line.starts_with("groups:")),
+        Err(_) if text.lines().any(|line| line.starts_with("groups:")) => Kind::Groups,
+        _ => Kind::Config,
     }
+}
+
+/// Lints a rule file of ours and says what is needed to check it.
+fn native_alone(file: SourceFile, pages: Option<&[Exposed]>) -> Report {
+    let message = "a rule file is checked together with the rearguard.yaml whose `rules:` lead to it";
+    let problem = Diagnostic::error("needs-config", file.whole(), message).hint(
+        "its targets, sources, plans and policies are declared there: `rearguard check rearguard.yaml`",
+    );
+    let surroundings = Surroundings { facts: facts(pages, None, BTreeSet::new()), ..Surroundings::default() };
+    let files = vec![file];
+    let problems = files::lint(&files, &surroundings, vec![problem]);
+    let name = files[0].name().to_owned();
+    Report { name, good: false, exit: Exit::Usage, counts: Vec::new(), problems, files }
 }
 
 fn facts(pages: Option<&[Exposed]>, source: Option<&SourceName>, labels: BTreeSet<String>) -> Option<Facts> {
@@ -137,16 +171,13 @@ fn config_file(path: &Path, pages: Option<&[Exposed]>) -> Report {
                 counts.push(counted(setup.rules.groups.len(), "group"));
             }
             let problems = files::lint(&files, &surroundings, warnings);
-            Report { name, good: true, exit: Exit::Done, counts, problems, files, hint: None }
+            Report { name, good: true, exit: Exit::Done, counts, problems, files }
         }
         Err(Refused { problems, files, config }) => {
             let surroundings =
                 config.map_or_else(Surroundings::default, |config| surroundings(&config, pages));
-            let hint = files.first().filter(|file| is_rule_file(file.text())).map(|_| {
-                format!("{name} looks like a rule file; name the rearguard.yaml whose `rules:` lead to it")
-            });
             let problems = files::lint(&files, &surroundings, problems);
-            Report { name, good: false, exit: Exit::Usage, counts: Vec::new(), problems, files, hint }
+            Report { name, good: false, exit: Exit::Usage, counts: Vec::new(), problems, files }
         }
     }
 }
@@ -188,14 +219,9 @@ fn imported(paths: &[PathBuf], pages: Option<&[Exposed]>) -> Vec<Report> {
         let problems: Vec<Diagnostic> = problems.iter().filter(own).cloned().collect();
         let good = problems.iter().all(|problem| problem.level != Level::Error);
         let name = file.name().to_owned();
-        Report { name, good, exit: Exit::Usage, counts, problems, files: vec![file.clone()], hint: None }
+        Report { name, good, exit: Exit::Usage, counts, problems, files: vec![file.clone()] }
     };
     files.iter().zip(counts).map(report).collect()
-}
-
-/// Returns whether a file that was given for `rearguard.yaml` is one of the files that it names.
-fn is_rule_file(text: &str) -> bool {
-    text.lines().any(|line| ["indicators:", "triggers:", "groups:"].iter().any(|key| line.starts_with(key)))
 }
 
 fn print_for_people(reports: &[Report]) -> Result<(), CommandError> {
@@ -214,9 +240,6 @@ fn print_for_people(reports: &[Report]) -> Result<(), CommandError> {
             print(&format!("{shown}{}: good: {}\n", report.name, counts.join(", ")))?;
         } else {
             print(&format!("{}\n", rendered.trim_end()))?;
-        }
-        if let Some(hint) = &report.hint {
-            print(&format!("hint: {hint}\n"))?;
         }
     }
     let lints: BTreeSet<&str> =

@@ -48,7 +48,7 @@ pub(super) fn check(path: &Path) -> Result<(Report, Vec<Exposed>), CommandError>
         }
         Err(error) => (false, Vec::new(), faults(error, &file), Vec::new()),
     };
-    let report = Report { name, good, exit: Exit::Failed, counts, problems, files: vec![file], hint: None };
+    let report = Report { name, good, exit: Exit::Failed, counts, problems, files: vec![file] };
     Ok((report, series))
 }
 
@@ -118,7 +118,9 @@ fn lints(text: &str, page: &Page<'_>, file: &SourceFile) -> Vec<Diagnostic> {
         if *so_far == SAME_LINTS_MAX && more > 0 {
             hint.push_str(&format!("; and {more} more of this kind"));
         }
-        let place = file.place_at(lint.line, 1);
+        let start = file.place_at(lint.line, 1).span.start;
+        let length = text[start..].find('\n').unwrap_or(text.len() - start);
+        let place = file.place(start..start + length);
         let level = if lint.gentle { Level::Note } else { Level::Warning };
         problems
             .push(Diagnostic { level, ..Diagnostic::warning(lint.name, place, &*lint.message) }.hint(hint));
