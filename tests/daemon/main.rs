@@ -9,6 +9,7 @@ mod daemon_fixture;
 mod deliveries;
 mod files;
 mod foreign;
+mod imported;
 mod modes;
 mod restart;
 mod supervision;

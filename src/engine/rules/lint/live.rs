@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::super::diagnostic::{name_hint, nearest};
 use super::facts::{Facts, NOW};
-use super::{Lint, LintContext, Role, compiled, each_selector, metric_name, outcome, walk};
+use super::{Lint, LintContext, Role, compiled, each_selector, metric_name, walk};
 use crate::engine::model::METRIC_NAME;
 use crate::engine::promql::ast::{ExprKind, VectorSelector};
 use crate::engine::promql::plan::{EvalContext, Value};
@@ -113,7 +113,7 @@ fn evaluate(expr: &Expr, context: &LintContext<'_>, facts: &Facts, out: &mut Vec
                     first.labels,
                     second.labels
                 );
-                let hint = format!("aggregate: `sum({})`, or `max(...)` for the worst", outcome::shown(expr));
+                let hint = "aggregate them: `sum(...)`, or `max(...)` for the worst";
                 out.push(Lint::warning("several-series", expr.span, message).hint(hint));
             }
         }
