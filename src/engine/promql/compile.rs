@@ -7,15 +7,16 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::ast::{
-    Aggregate, AggregateOp, At, Binary, BinaryOp, Expr, ExprKind, FillSide, MatchLabels, Shift, UnaryOp, VectorSelector,
+    Aggregate, AggregateOp, At, Binary, BinaryOp, Expr, ExprKind, FillSide, MatchLabels, Shift, UnaryOp,
+    VectorSelector,
 };
 use super::catalog::ValueType;
 use super::check::{at_an_instant, constant, type_of};
 use super::evaluate::LOOKBACK;
 use super::lengths::{Length, Moment, duration_ms};
 use super::plan::{
-    AggregateKind, AggregatePlan, Cardinality, Join, LabelChoice, Output, Plan, Scalar, Scope,
-    Select, SetPlan, Vector, VectorKind, Window, WindowSource, WithScalar,
+    AggregateKind, AggregatePlan, Cardinality, Join, LabelChoice, Output, Plan, Scalar, Scope, Select,
+    SetPlan, Vector, VectorKind, Window, WindowSource, WithScalar,
 };
 use super::problem::{Problem, TextSpan};
 use crate::engine::model::METRIC_NAME;

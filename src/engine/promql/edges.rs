@@ -171,7 +171,10 @@ mod tests {
     use super::*;
 
     fn points(pairs: &[(i64, f64)]) -> Vec<Point> {
-        pairs.iter().map(|(at, value)| Point { at: Timestamp::from_millis(at * 1000), value: *value }).collect()
+        pairs
+            .iter()
+            .map(|(at, value)| Point { at: Timestamp::from_millis(at * 1000), value: *value })
+            .collect()
     }
 
     #[test]
@@ -181,12 +184,15 @@ mod tests {
             .map(|step| (i64::from(step) * 15, f64::from(step) + if step < 5 { 1.0 } else { 4.0 }))
             .collect();
         // The end of a range of 60 s, the increase if anchored, if smoothed.
-        let cases = [(20, 1.0, 4.0 / 3.0), (35, 2.0, 7.0 / 3.0), (65, 4.0, 5.0), (80, 7.0, 7.0), (110, 7.0, 7.0)];
+        let cases =
+            [(20, 1.0, 4.0 / 3.0), (35, 2.0, 7.0 / 3.0), (65, 4.0, 5.0), (80, 7.0, 7.0), (110, 7.0, 7.0)];
         for (end, anchored, smoothed) in cases {
-            let (from, until) = (Timestamp::from_millis((end - 60) * 1000), Timestamp::from_millis(end * 1000));
+            let (from, until) =
+                (Timestamp::from_millis((end - 60) * 1000), Timestamp::from_millis(end * 1000));
             let seen: Vec<_> = all.iter().copied().filter(|(at, _)| *at <= end).collect();
             let change = |pairs: &[(i64, f64)], edges| {
-                Bounded::new(&points(pairs), from, until, edges).map_or(f64::NAN, |bounded| bounded.change(true))
+                Bounded::new(&points(pairs), from, until, edges)
+                    .map_or(f64::NAN, |bounded| bounded.change(true))
             };
             assert!((change(&seen, Edges::Anchored) - anchored).abs() < 1e-9, "anchored at {end}");
             assert!((change(&all, Edges::Smoothed) - smoothed).abs() < 1e-9, "smoothed at {end}");
@@ -208,7 +214,8 @@ mod tests {
         for (pairs, start, end, anchored, smoothed) in cases {
             let until: Vec<_> = pairs.iter().copied().filter(|(at, _)| at <= end).collect();
             let (from, to) = (second(*start), second(*end));
-            let change = |points: &[Point], edges| Bounded::new(points, from, to, edges).map(|b| b.change(true));
+            let change =
+                |points: &[Point], edges| Bounded::new(points, from, to, edges).map(|b| b.change(true));
             assert_eq!(change(&points(&until), Edges::Anchored), Some(*anchored), "{pairs:?}");
             assert_eq!(change(&points(pairs), Edges::Smoothed), Some(*smoothed), "{pairs:?}");
         }

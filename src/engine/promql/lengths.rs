@@ -37,7 +37,8 @@ impl Evaluation<'_> {
             Length::Known(span) => Ok(*span),
             Length::Computed(span, scalar) => {
                 let seconds = self.scalar(scalar, at)?;
-                let out_of_range = || EvalError::new(*span, format!("the duration {seconds}s is out of range"));
+                let out_of_range =
+                    || EvalError::new(*span, format!("the duration {seconds}s is out of range"));
                 Ok(Span::from_millis(duration_ms(seconds).ok_or_else(out_of_range)?))
             }
         }

@@ -8,11 +8,7 @@ use super::problem::TextSpan;
 use crate::engine::model::Labels;
 
 /// Returns the first `count` elements of each group.
-pub(super) fn limited(
-    grouping: &LabelChoice,
-    vector: Vec<VectorSample>,
-    count: usize,
-) -> Vec<VectorSample> {
+pub(super) fn limited(grouping: &LabelChoice, vector: Vec<VectorSample>, count: usize) -> Vec<VectorSample> {
     let mut taken: BTreeMap<Labels, usize> = BTreeMap::new();
     let first_ones = |sample: &VectorSample| {
         let taken = taken.entry(grouping.key(&sample.labels)).or_default();
@@ -67,9 +63,8 @@ const PRIMES: [u64; 5] = [
 /// The hash XXH64 with the seed 0: <https://github.com/Cyan4973/xxHash/blob/dev/doc/xxhash_spec.md>.
 fn xxh64(bytes: &[u8]) -> u64 {
     let [p1, p2, p3, p4, p5] = PRIMES;
-    let round = |lane: u64, input: u64| {
-        lane.wrapping_add(input.wrapping_mul(p2)).rotate_left(31).wrapping_mul(p1)
-    };
+    let round =
+        |lane: u64, input: u64| lane.wrapping_add(input.wrapping_mul(p2)).rotate_left(31).wrapping_mul(p1);
     let stripes = bytes.chunks_exact(32);
     let mut rest = stripes.remainder();
     let mut hash = p5;
@@ -92,7 +87,8 @@ fn xxh64(bytes: &[u8]) -> u64 {
         rest = tail;
     }
     if let Some((word, tail)) = rest.split_at_checked(4) {
-        hash = (hash ^ little_endian(word).wrapping_mul(p1)).rotate_left(23).wrapping_mul(p2).wrapping_add(p3);
+        hash =
+            (hash ^ little_endian(word).wrapping_mul(p1)).rotate_left(23).wrapping_mul(p2).wrapping_add(p3);
         rest = tail;
     }
     for byte in rest {

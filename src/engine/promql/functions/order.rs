@@ -64,7 +64,8 @@ mod tests {
 
     #[test]
     fn numbers_in_texts_count_as_numbers() {
-        let sorted = ["", "02", "2", "4m5", "4m600", "4m1000", "10", "99999999999999999999", "a", "a1", "a1b", "b"];
+        let sorted =
+            ["", "02", "2", "4m5", "4m600", "4m1000", "10", "99999999999999999999", "a", "a1", "a1b", "b"];
         assert!(sorted.is_sorted_by(|a, b| natural(a, b).is_lt()));
         assert_eq!(natural("1.2.3", "1.11.3"), Ordering::Less);
         assert_eq!(natural("4m600", "4m1000"), Ordering::Less);

@@ -110,7 +110,11 @@ fn what_is_not_evaluated_is_refused_with_its_place() {
         ("x </ x", (2, 4), "`</`"),
         ("x >/ 1", (2, 4), "`>/`"),
         ("deriv(x[5m] anchored)", (6, 20), "can only be used with changes, delta, increase, rate, resets"),
-        ("changes(x[5m] smoothed)", (8, 22), "can only be used with delta, increase, rate, not with `changes`"),
+        (
+            "changes(x[5m] smoothed)",
+            (8, 22),
+            "can only be used with delta, increase, rate, not with `changes`",
+        ),
         ("absent_over_time(x[5m] smoothed)", (17, 31), "not with `absent_over_time`"),
         ("timestamp(x smoothed)", (10, 20), "a smoothed value"),
         ("x[step() + 1e300]", (2, 16), "out of range"),
@@ -154,14 +158,8 @@ fn every_function_is_either_evaluated_or_refused_by_name() {
             }
         }
     }
-    let expected = [
-        "histogram_avg",
-        "histogram_count",
-        "histogram_stddev",
-        "histogram_stdvar",
-        "histogram_sum",
-        "info",
-    ];
+    let expected =
+        ["histogram_avg", "histogram_count", "histogram_stddev", "histogram_stdvar", "histogram_sum", "info"];
     assert_eq!(refused, expected);
 }
 
