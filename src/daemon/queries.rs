@@ -351,8 +351,10 @@ impl Asker {
                     step: Span::from_millis(step_ms),
                 };
                 let mut steps = RangeEvaluation::new(&plan, &store, range, &context)?;
-                while steps.advance()? {
+                let mut is_more = true;
+                while is_more {
                     patience.check()?;
+                    is_more = steps.advance()?;
                     let samples = copied + steps.points();
                     if samples > limit {
                         return Err(TooManySamples { samples, limit }.into());

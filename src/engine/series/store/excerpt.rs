@@ -20,7 +20,7 @@ pub struct SeriesCopy {
 
 /// Why a part of the store was not copied.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the query needs {samples} samples, more than the limit of {limit} (`max_samples`)")]
+#[error("the query needs at least {samples} samples, more than the limit of {limit} (`max_samples`)")]
 pub struct TooManySamples {
     /// How many it would be.
     pub samples: u64,
