@@ -63,6 +63,8 @@ pub(super) fn resolve(written: Written, file: &Path, out: &mut Findings) -> (Con
         file: file.to_owned(),
         state: written.state,
         control: written.control,
+        listen: written.listen,
+        query: written.query,
         external_url: written.external_url,
         sources: written
             .sources

@@ -1,12 +1,14 @@
 //! `rearguard.yaml` as written: every section read, nothing looked up between sections yet.
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use super::address;
+use super::listen;
 use super::receiver::{self, WrittenPolicy};
 use super::rollback::{self, WrittenPlan};
 use super::route;
-use super::settings::Receiver;
+use super::settings::{QueryLimits, Receiver};
 use super::source::{self, Source};
 use super::target::{self, WrittenTarget};
 use crate::engine::model::Labels;
@@ -25,6 +27,7 @@ const ROOT: Shape = Shape {
         "control",
         "interval",
         "listen",
+        "query",
         "external_url",
         "external_labels",
         "targets",
@@ -48,6 +51,8 @@ pub(super) struct Written {
     pub(super) rules: Vec<Scalar>,
     pub(super) state: PathBuf,
     pub(super) control: PathBuf,
+    pub(super) listen: Option<SocketAddr>,
+    pub(super) query: QueryLimits,
     pub(super) external_url: Option<String>,
     pub(super) external_labels: Labels,
     /// Time between two evaluations of imported groups that say nothing.
@@ -73,6 +78,8 @@ pub(super) fn read(root: &Node, directory: &Path, out: &mut Findings) -> Option<
         rules: rules(&fields, out),
         state: path(&fields, "state", DEFAULT_STATE, directory, out),
         control: path(&fields, "control", DEFAULT_CONTROL, directory, out),
+        listen: listen::listen(&fields, out),
+        query: listen::limits(&fields, out),
         external_url: outside(&fields, out),
         external_labels: fields
             .get("external_labels")
@@ -106,15 +113,8 @@ fn path(fields: &Fields<'_>, key: &str, default: &str, directory: &Path, out: &m
     directory.join(written.map_or(default, |written| &written.value))
 }
 
-/// Reads the settings of the status page, which this version does not serve: ignoring them harms nobody.
+/// Reads the address of the status page, which this version does not serve: ignoring it harms nobody.
 fn outside(fields: &Fields<'_>, out: &mut Findings) -> Option<String> {
-    if fields.get("listen").is_some() {
-        let message = "the status page is not served by this version yet: nothing listens there";
-        out.push(
-            Diagnostic::warning("not-served-yet", fields.key_place("listen"), message)
-                .hint("`rearguard status` shows the same over the control socket"),
-        );
-    }
     let written = text(fields.get("external_url")?, "`external_url`", out)?;
     address::url(written, "`external_url`", out)?;
     let message = "pages will link to this address, but no status page is served there by this version yet";

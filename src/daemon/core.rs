@@ -12,7 +12,9 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use super::clock::Clock;
 use super::latency::{Latencies, LatencyReport};
+use super::listener::Listening;
 use super::log;
+use super::queries::{self, Need};
 use super::systemd::Systemd;
 use crate::engine::Status;
 use crate::engine::decision::{Command, Effect, Input, Setup, counted};
@@ -54,6 +56,8 @@ pub enum Message {
     },
     /// Somebody wants to know how things stand.
     Asked(oneshot::Sender<Box<DaemonStatus>>),
+    /// A query needs something to read.
+    Needed(Need),
     /// Another set of files comes into force.
     Files {
         /// The set.
@@ -97,6 +101,9 @@ pub struct DaemonStatus {
     pub targets: Vec<(String, crate::engine::decision::Mode)>,
     /// How long things take.
     pub latencies: LatencyReport,
+    /// How the HTTP listener does; filled in by the control socket, as the engine does not know.
+    #[serde(default)]
+    pub listening: Listening,
 }
 
 /// The engine's thread.
@@ -175,6 +182,7 @@ impl Core {
                 self.hand_out(handled);
             }
             Message::Asked(answer) => drop(answer.send(Box::new(self.status()))),
+            Message::Needed(need) => queries::hand_out(need, self.engine.engine(), self.clock.now()),
             Message::Files { setup, files, degraded } => {
                 let fingerprint = setup.fingerprint.clone();
                 self.engine.engine_mut().replace_setup(setup, clock.engine);
@@ -306,6 +314,7 @@ impl Core {
             engine: engine.status(self.clock.now()),
             targets: setup.targets.iter().map(|(name, target)| (name.to_string(), target.mode)).collect(),
             latencies: self.latencies.report(),
+            listening: Listening::Off,
         }
     }
 

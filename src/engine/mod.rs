@@ -33,7 +33,7 @@ use evaluation::{
 };
 use model::{RollbackId, SourceName};
 use rules::Condition;
-use series::Observation;
+use series::{Observation, Store};
 use time::{Span, Timestamp};
 
 /// Both halves of the core over one set of files: measurements, which are rebuilt, and state, which is its events.
@@ -142,6 +142,16 @@ impl Engine {
     /// Returns every imported alert that is pending or firing.
     pub fn alerts_look(&self) -> Vec<ActiveAlert> {
         self.measurements.alerts()
+    }
+
+    /// Returns what is remembered of samples: for queries.
+    pub fn store(&self) -> &Store {
+        &self.measurements.store
+    }
+
+    /// Returns what every trigger looks like.
+    pub fn trigger_looks(&self) -> Vec<TriggerLook> {
+        self.measurements.triggers(&watch(&self.setup, &self.state))
     }
 
     /// Returns how far back the rules look.

@@ -23,6 +23,7 @@ use serde::{Deserialize, Serialize};
 
 pub use alerts::{ActiveAlert, AlertState};
 pub use asked::{Wanted, wanted_by};
+pub use judged::SourceStanding;
 pub use look::{GroupLook, Health, RuleLook, RuleLookKind};
 pub use saved::SavedGroup;
 pub use texts::ALERT_NAME;

@@ -168,6 +168,7 @@ impl<'a> Evaluation<'a> {
         while at <= end {
             let vector = self.vector(expr, at)?;
             self.spend(vector.len() + STEP_WORK, span)?;
+            self.hold(vector.len(), span)?;
             for sample in vector {
                 series.entry(sample.labels).or_default().push(Point { at, value: sample.value });
             }
