@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use rearguard::engine::decision::{
-    AtMost, DeliveryReport, Effect, EffectOutcome, Level, Mode, OnError, Plan, Policy, Setup, Step, StepAction,
-    StepEnding, StepHandle, StepResult, Target,
+    AtMost, DeliveryReport, Effect, EffectOutcome, Level, Mode, OnError, Plan, Policy, Setup, Step,
+    StepAction, StepEnding, StepHandle, StepResult, Target,
 };
 use rearguard::engine::decision::{Input, setup::SourcePace};
 use rearguard::engine::evaluation::{AlertState, groups::Health};
@@ -92,7 +92,8 @@ fn setup(rules: Vec<GroupRule>) -> Setup {
         rules: RuleSet { groups: vec![Arc::new(group)], ..RuleSet::default() },
         routes: vec![route],
         targets: [("app".into(), target)].into(),
-        plans: [("back".into(), Plan { deadline: Span::from_secs(60), steps: vec![step], verify: None })].into(),
+        plans: [("back".into(), Plan { deadline: Span::from_secs(60), steps: vec![step], verify: None })]
+            .into(),
         policies: [("oncall".into(), Policy { levels: vec![level] })].into(),
         receivers: ["pager".into()].into(),
         sources: [("app".into(), pace)].into(),
@@ -114,11 +115,8 @@ fn world(now: Timestamp, effect: &Effect) -> Vec<(Timestamp, Timed)> {
             vec![(now, Timed::Input(Input::EffectStarted { effect: order.effect, handle }))]
         }
         Effect::ReleaseStep(effect) => {
-            let ending = StepEnding {
-                result: StepResult::Succeeded,
-                took: Span::from_secs(1),
-                output: String::new(),
-            };
+            let ending =
+                StepEnding { result: StepResult::Succeeded, took: Span::from_secs(1), output: String::new() };
             finished(*effect, EffectOutcome::Step(ending))
         }
         Effect::AbandonStep(_) => Vec::new(),
@@ -130,7 +128,9 @@ fn answer(seconds: i64, errors: Option<f64>) -> Observation {
     let labels = Labels::from_pairs([(METRIC_NAME, "errors"), ("job", "app")]);
     let answer = match errors {
         Some(value) => Ok(vec![Sample { labels, at: at(seconds), value }]),
-        None => Err(SourceFailure { kind: FailureKind::Unreachable, message: "connection refused".to_owned() }),
+        None => {
+            Err(SourceFailure { kind: FailureKind::Unreachable, message: "connection refused".to_owned() })
+        }
     };
     Observation { source: "app".into(), at: at(seconds), took: Span::ZERO, answer }
 }
