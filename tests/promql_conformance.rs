@@ -3,52 +3,81 @@
 //! A case may be refused with an error; it must never be answered wrongly. Our own scripts and the `*.core.test` ones
 //! must pass as a whole. `$REARGUARD_PROMQL_TESTS` names one more directory of scripts.
 
+#[path = "promql/data.rs"]
+mod data;
+#[path = "promql/judge.rs"]
+mod judge;
 #[path = "promql/script.rs"]
 mod script;
 
 use std::path::{Path, PathBuf};
 
-use script::Outcome;
+use judge::Outcome;
 
-/// Runs every script of a directory; returns what went wrong, as lines.
-fn run_directory(directory: &Path, must_pass: impl Fn(&str) -> bool) -> Vec<String> {
+/// The scripts of a directory, by name.
+fn scripts(directory: &Path) -> Vec<(String, String)> {
     let entries =
         std::fs::read_dir(directory).unwrap_or_else(|error| panic!("{}: {error}", directory.display()));
     let mut files: Vec<PathBuf> = entries.map(|entry| entry.expect("a directory entry").path()).collect();
     files.retain(|path| path.extension().is_some_and(|extension| extension == "test"));
     files.sort();
     assert!(!files.is_empty(), "{} holds no scripts", directory.display());
-    let mut complaints = Vec::new();
-    let mut totals = [0; 3];
-    for file in files {
+    let read = |file: PathBuf| {
         let name = file.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let text = std::fs::read_to_string(&file).unwrap_or_else(|error| panic!("{name}: {error}"));
-        let mut counts = [0; 3];
+        let bytes = std::fs::read(&file).unwrap_or_else(|error| panic!("{name}: {error}"));
+        (name, String::from_utf8_lossy(&bytes).into_owned())
+    };
+    files.into_iter().map(read).collect()
+}
+
+/// Runs every script of a directory; returns what went wrong, as lines.
+fn run_directory(directory: &Path, must_pass: impl Fn(&str) -> bool) -> Vec<String> {
+    let mut report = format!("{}\n", directory.display());
+    let mut complaints = Vec::new();
+    let mut totals = [0; 4];
+    for (name, text) in scripts(directory) {
+        let mut counts = [0; 4];
+        let mut refused = String::new();
         for case in script::run(&text) {
-            let (at, line) = match &case.outcome {
-                Outcome::Passed => (0, None),
+            let told = |what: &str, why: &str| {
+                format!("  {name}:{}: {what}: {}\n    {why}\n", case.line, case.expression)
+            };
+            match &case.outcome {
+                Outcome::Passed => counts[0] += 1,
                 Outcome::Refused(why) => {
-                    let line = format!("{name}:{}: refused: {}\n    {why}", case.line, case.expression);
-                    (1, must_pass(&name).then_some(line))
+                    counts[1] += 1;
+                    refused += &told("refused", why);
+                    complaints.extend(must_pass(&name).then(|| told("refused", why)));
+                }
+                Outcome::Histograms => {
+                    counts[2] += 1;
+                    refused += &told("not asked", "native histograms");
                 }
                 Outcome::Wrong(why) => {
-                    (2, Some(format!("{name}:{}: wrong: {}\n    {why}", case.line, case.expression)))
+                    counts[3] += 1;
+                    complaints.push(told("wrong", why));
                 }
-            };
-            counts[at] += 1;
-            complaints.extend(line);
+            }
         }
-        println!("{name:32} passed {:4}  refused {:4}  wrong {:4}", counts[0], counts[1], counts[2]);
+        report += &counted(&name, counts);
+        report += &refused;
         for (total, count) in totals.iter_mut().zip(counts) {
             *total += count;
         }
     }
-    println!("{:32} passed {:4}  refused {:4}  wrong {:4}", "all", totals[0], totals[1], totals[2]);
+    print!("{report}{}", counted("all", totals));
     complaints
 }
 
+fn counted(name: &str, [passed, refused, histograms, wrong]: [usize; 4]) -> String {
+    let total = passed + refused + histograms + wrong;
+    format!(
+        "{name:36} passed {passed:4} of {total:4}  refused {refused:3}  histograms {histograms:3}  wrong {wrong:3}\n"
+    )
+}
+
 fn assert_nothing_wrong(complaints: &[String]) {
-    assert!(complaints.is_empty(), "{} cases:\n{}", complaints.len(), complaints.join("\n"));
+    assert!(complaints.is_empty(), "{} cases:\n{}", complaints.len(), complaints.concat());
 }
 
 #[test]
@@ -73,7 +102,7 @@ fn further_scripts_are_not_answered_wrongly() {
         println!("skipped: $REARGUARD_PROMQL_TESTS names no directory of further scripts");
         return;
     };
-    let complaints = run_directory(Path::new(&directory), |name| name.ends_with(".core.test"));
+    let complaints = run_directory(Path::new(&directory), |name| !name.ends_with(".ext.test"));
     assert_nothing_wrong(&complaints);
 }
 
@@ -97,4 +126,62 @@ fn the_runner_notices_wrong_answers() {
     }
     let refused = script::run(&format!("{load}eval instant at 0 info(x)\n  x 1\n"));
     assert!(matches!(refused.as_slice(), [case] if matches!(case.outcome, Outcome::Refused(_))));
+}
+
+#[test]
+fn what_the_runner_cannot_read_is_refused_and_spoils_nothing_else() {
+    let sound = "clear\nload 1m\n  x 1\n\neval instant at 0 x\n  x 1\n\n";
+    let strange = [
+        "frobnicate 5\n\n",
+        "eval\n\n",
+        "eval instant\n\n",
+        "eval instant at 5q x\n\n",
+        "eval range from 0 to 1m x\n\n",
+        "eval range from 0 to 1m step 0 1\n\n",
+        "eval range from 0 to 1000d step 1ms 1\n\n",
+        "eval instant at 0 1\n  expect miracle\n\n",
+        "eval instant at 0 1\n  expect range vector from 0 to\n\n",
+        "eval instant at 0 x\n  x{a=\"b} 1\n\n",
+        "load\n  x 1\n\neval instant at 0 x\n  x 1\n\n",
+        "load 1m\n  x 1xy\n\neval instant at 0 x\n  x 1\n\n",
+        "load 1m\n  x 1x99999999999\n\neval instant at 0 x\n  x 1\n\n",
+        "load 1m\n  x{a=~\"b\"} 1\n\neval instant at 0 x\n  x 1\n\n",
+        "load 1m\n  {\n\neval instant at 0 x\n  x 1\n\n",
+    ];
+    for script in strange {
+        let cases = script::run(&format!("{script}{sound}{script}"));
+        let outcomes: Vec<_> = cases.iter().map(|case| &case.outcome).collect();
+        assert!(
+            matches!(outcomes.as_slice(), [Outcome::Refused(_), Outcome::Passed, Outcome::Refused(_)]),
+            "{script}"
+        );
+    }
+}
+
+#[test]
+fn native_histograms_are_told_from_what_can_be_asked_beside_them() {
+    let load = "load 1m\n  h {{schema:0 sum:5 count:4}}x3\n  x{a=\"{{\"} 0x10\n\n";
+    let cases = [
+        ("eval instant at 0 h\n  h {{schema:0}}\n", "histograms"),
+        ("eval instant at 0 {__name__=~\"h|x\"}\n  x{a=\"{{\"} 0\n", "histograms"),
+        ("eval instant at 10m x\n  x{a=\"{{\"} 0\n", "passed"),
+        ("eval instant at 10m nothing\n  {{}}\n", "histograms"),
+        ("load_with_nhcb 1m\n  c_bucket{le=\"1\"} 1\n\neval instant at 0 c\n  c {{}}\n", "histograms"),
+        (
+            "load_with_nhcb 1m\n  c_bucket{le=\"1\"} 1\n\neval instant at 0 c_bucket\n  c_bucket{le=\"1\"} 1\n",
+            "passed",
+        ),
+    ];
+    for (script, expected) in cases {
+        let outcomes: Vec<_> = script::run(&format!("{load}{script}"))
+            .into_iter()
+            .map(|case| match case.outcome {
+                Outcome::Histograms => "histograms",
+                Outcome::Passed => "passed",
+                Outcome::Refused(_) => "refused",
+                Outcome::Wrong(_) => "wrong",
+            })
+            .collect();
+        assert_eq!(outcomes, [expected], "{script}");
+    }
 }

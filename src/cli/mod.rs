@@ -26,6 +26,8 @@ pub enum Exit {
     Failed = 1,
     /// Wrong usage or configuration.
     Usage = 2,
+    /// Passed with warnings, where asked for.
+    Warned = 3,
 }
 
 impl From<Exit> for ExitCode {
@@ -74,7 +76,7 @@ enum Command {
     Demo(demo::DemoOptions),
     /// Run the daemon
     Run(run::RunArguments),
-    /// Validate rearguard.yaml and every rule file that it names
+    /// Validate rearguard.yaml with its rule files, Prometheus rule files, or a /metrics page; lint them
     Check(check::CheckArguments),
     /// Evaluate PromQL against the running daemon, or a file of samples
     Query(query::QueryArguments),

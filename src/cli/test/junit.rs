@@ -168,6 +168,7 @@ mod tests {
             at: Span::from_secs(60),
             subject: Subject::Alert { name: hostile.to_owned() },
             cause: Cause::Failed { message: hostile.to_owned() },
+            note: None,
         };
         let test = TestReport {
             name: hostile.to_owned(),

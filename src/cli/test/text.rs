@@ -76,6 +76,9 @@ pub(super) fn failure(failure: &Failure, style: Style) -> String {
             text.push_str(&format!("  and {more} more (`--output json` has them all)\n"));
         }
     }
+    if let Some(note) = &failure.note {
+        text.push_str(&format!("  note: {}\n", printable::line(note)));
+    }
     text
 }
 
@@ -110,11 +113,18 @@ fn difference(difference: &Difference, style: Style) -> String {
     match (&difference.expected, &difference.got) {
         (Some(expected), Some(got)) => pair(expected, got, style),
         (Some(missing), None) => {
-            let note = difference.note.as_deref().unwrap_or("missing");
+            let note = difference.note.as_deref().unwrap_or("is expected, and is not there");
             lonely("-", EXPECTED, missing, note, style)
         }
-        (None, Some(unexpected)) => lonely("+", GOT, unexpected, "not expected", style),
+        (None, Some(unexpected)) => lonely("+", GOT, unexpected, unexpected_note(unexpected), style),
         (None, None) => String::new(),
+    }
+}
+
+fn unexpected_note(item: &Item) -> &'static str {
+    match item {
+        Item::Alert { .. } => "fires, and is not expected",
+        Item::Sample { .. } => "is there, and is not expected",
     }
 }
 

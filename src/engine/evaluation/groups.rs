@@ -23,6 +23,7 @@ use serde::{Deserialize, Serialize};
 
 pub use alerts::{ActiveAlert, AlertState};
 pub use asked::{Wanted, wanted_by};
+pub use judged::SourceStanding;
 pub use look::{GroupLook, Health, RuleLook, RuleLookKind};
 pub use saved::SavedGroup;
 pub use texts::ALERT_NAME;
@@ -33,7 +34,6 @@ use crate::engine::rules::{Group, GroupRule, GroupRuleKind, Template};
 use crate::engine::series::{Selector, Store};
 use crate::engine::time::{Span, Timestamp};
 use alerts::{Seen, Terms};
-use asked::covers;
 
 /// The source that the series of recording rules and of alerts belong to. No configured source may have this name.
 pub const RULES_SOURCE: &str = "rules";

@@ -62,6 +62,8 @@ struct Hearing {
     last_good: Option<Timestamp>,
     /// Since when every answer has been good.
     good_since: Option<Timestamp>,
+    /// The second of those answers: from there on a rate over them has a value.
+    settled_at: Option<Timestamp>,
     last: Option<Result<(), SourceFailure>>,
 }
 
@@ -120,7 +122,13 @@ impl Measurements {
             self.store.remove_source(&source);
         }
         for source in watch.paces.keys() {
-            let new = || Hearing { asked_since: now, last_good: None, good_since: None, last: None };
+            let new = || Hearing {
+                asked_since: now,
+                last_good: None,
+                good_since: None,
+                settled_at: None,
+                last: None,
+            };
             self.heard.entry(source.clone()).or_insert_with(new);
         }
         self.note_ready(now);
@@ -188,8 +196,10 @@ impl Measurements {
         }
         if let Some(hearing) = self.heard.get_mut(source) {
             if answer.is_ok() {
-                if hearing.last != Some(Ok(())) {
-                    hearing.good_since = Some(now);
+                if hearing.last == Some(Ok(())) {
+                    hearing.settled_at.get_or_insert(now);
+                } else {
+                    (hearing.good_since, hearing.settled_at) = (Some(now), None);
                 }
                 hearing.last_good = Some(now);
             }

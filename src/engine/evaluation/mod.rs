@@ -11,7 +11,7 @@ pub mod watch;
 pub mod window;
 
 pub use alerting::{AlertJudgement, AlertRuleStanding, AlertsJudged};
-pub use groups::{ActiveAlert, AlertState, GroupLook};
+pub use groups::{ALERT_NAME, ActiveAlert, AlertState, GroupLook};
 pub use look::{FailingRule, SourceLook, TriggerLook};
 pub use measurements::{MAX_RESTORE_GAP, Measurements};
 pub use saved::{SavedMeasurements, SavedWindow};

@@ -102,10 +102,11 @@ impl Evaluation<'_> {
         let mut joined = Joined::new(join, span, swapped, many.len());
         for sample in &many {
             match fill_one {
-                None => match groups.find(&sample.labels) {
-                    Some(group) => joined.pair(group, sample, &one[group])?,
-                    None => {}
-                },
+                None => {
+                    if let Some(group) = groups.find(&sample.labels) {
+                        joined.pair(group, sample, &one[group])?;
+                    }
+                }
                 Some(value) => {
                     let group = groups.find_or_add(&sample.labels);
                     let filled = || VectorSample { labels: join.key.key(&sample.labels), value };

@@ -84,6 +84,17 @@ impl SourceFile {
         Place { file: self.name.clone(), span: start..end, line, column }
     }
 
+    /// Returns the place of one character by line and column, both counted from 1; what lies outside is clamped.
+    pub fn place_at(&self, line: usize, column: usize) -> Place {
+        let start = self.line_starts.get(line.saturating_sub(1)).copied().unwrap_or(self.text.len());
+        let rest = self.text[start..].split('\n').next().unwrap_or_default();
+        let (at, length) = rest
+            .char_indices()
+            .nth(column.saturating_sub(1))
+            .map_or((rest.len(), 0), |(at, character)| (at, character.len_utf8()));
+        self.place(start + at..start + at + length)
+    }
+
     /// Returns the place that means the file as a whole.
     pub fn whole(&self) -> Place {
         self.place(0..0)
@@ -242,6 +253,10 @@ mod tests {
         for (at, line, column) in cases {
             let place = file.place(at..at);
             assert_eq!((place.line, place.column), (line, column), "byte {at}");
+        }
+        let cases = [((1, 1), 0..2), ((2, 4), 10..11), ((2, 99), 14..14), ((99, 1), 15..15)];
+        for ((line, column), bytes) in cases {
+            assert_eq!(file.place_at(line, column).span, bytes, "{line}:{column}");
         }
     }
 

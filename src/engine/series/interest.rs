@@ -65,8 +65,7 @@ impl Selectors {
     ///
     /// Known for selectors of the loaded rules, and for those that select less than one of them.
     pub(super) fn covering(&self, selector: &Selector) -> Option<&Resolved> {
-        let covers = |kept: &Selector| kept.sources().cover(selector.sources()) && kept.covers(selector);
-        let wider = || self.all.iter().filter(|resolved| covers(&resolved.selector));
+        let wider = || self.all.iter().filter(|resolved| resolved.selector.covers(selector));
         // The longest memory counts, and any is longer than none.
         self.get(selector)
             .or_else(|| wider().min_by_key(|resolved| (resolved.since.is_none(), resolved.since)))

@@ -149,6 +149,24 @@ impl Selector {
         Self::new(self.matchers.to_vec(), sources)
     }
 
+    /// Returns whether everything that `other` selects is selected here too, as far as their texts tell.
+    pub fn covers(&self, other: &Self) -> bool {
+        self.sources.cover(&other.sources) && self.covers_labels(other)
+    }
+
+    /// Returns whether all labels that `other` selects are selected here too, as far as their texts tell, whatever the
+    /// sources.
+    pub fn covers_labels(&self, other: &Self) -> bool {
+        let implies = |theirs: &Matcher, ours: &Matcher| match theirs.op() {
+            MatchOp::Equal => ours.matches(theirs.value()),
+            op => op == ours.op() && theirs.value() == ours.value(),
+        };
+        let implied = |ours: &Matcher| {
+            other.matchers.iter().any(|theirs| theirs.name() == ours.name() && implies(theirs, ours))
+        };
+        self.matchers.iter().all(implied)
+    }
+
     /// Returns the metric name that a series must have, where one is required literally.
     pub fn metric_name(&self) -> Option<&str> {
         let by_name = |matcher: &&Matcher| matcher.name() == METRIC_NAME && matcher.op() == MatchOp::Equal;
@@ -163,20 +181,6 @@ impl Selector {
     /// Returns whether the labels satisfy every matcher; the sources are not looked at.
     pub fn matches(&self, labels: &Labels) -> bool {
         self.matchers.iter().all(|matcher| matcher.matches(labels.get(matcher.name()).unwrap_or("")))
-    }
-
-    /// Returns whether the matchers select everything that `other`'s matchers do, as far as can be told from their texts.
-    pub fn covers(&self, other: &Self) -> bool {
-        let implied = |mine: &Matcher| {
-            other.matchers.iter().any(|theirs| {
-                theirs.name == mine.name
-                    && match theirs.op {
-                        MatchOp::Equal => mine.matches(&theirs.value),
-                        op => op == mine.op && theirs.value == mine.value,
-                    }
-            })
-        };
-        self.matchers.iter().all(implied)
     }
 
     /// Returns whether a series of `source` with these labels is selected.
@@ -226,5 +230,24 @@ mod tests {
         assert!(selector.selects(&SourceName::from("app"), &labels));
         assert!(!selector.selects(&SourceName::from("blue"), &labels));
         assert_ne!(selector, selector.over(Sources::Any));
+    }
+
+    #[test]
+    fn a_selector_covers_those_that_select_no_more() {
+        let selector = |pairs: &[(&str, &str)], sources: Sources| {
+            let matchers = pairs.iter().map(|(n, v)| Matcher::new(n, MatchOp::Equal, v).unwrap());
+            Selector::new(matchers.collect(), sources)
+        };
+        let app = || Sources::Only(["app".into()].into());
+        let cases: [(&[_], _, &[_], _, bool); 5] = [
+            (&[("a", "1")], Sources::Any, &[("a", "1"), ("b", "2")], Sources::Any, true),
+            (&[("a", "1"), ("b", "2")], Sources::Any, &[("a", "1")], Sources::Any, false),
+            (&[("a", "1")], Sources::Any, &[("a", "2")], Sources::Any, false),
+            (&[("a", "1")], app(), &[("a", "1")], Sources::Any, false),
+            (&[("a", "1")], app(), &[("a", "1")], app(), true),
+        ];
+        for (asked, from, wanted, of, expected) in cases {
+            assert_eq!(selector(asked, from).covers(&selector(wanted, of)), expected, "{asked:?} {wanted:?}");
+        }
     }
 }

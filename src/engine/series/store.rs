@@ -261,12 +261,15 @@ impl Store {
         self.sources.entry(source.clone()).or_default()
     }
 
+    fn known(&self, source: &SourceName, labels: &Labels) -> Option<SeriesId> {
+        self.sources.get(source)?.series.get(labels).copied()
+    }
+
     fn find_or_create(&mut self, source: &SourceName, labels: &Labels) -> SeriesId {
-        let state = self.state(source);
-        if let Some(id) = state.series.get(labels) {
-            return *id;
+        if let Some(id) = self.known(source, labels) {
+            return id;
         }
-        let times = state.times;
+        let times = self.state(source).times;
         let series =
             Series { source: source.clone(), labels: labels.clone(), times, points: Points::default() };
         let id = self.free.pop().unwrap_or_else(|| {

@@ -41,6 +41,8 @@ pub struct Failure {
     pub subject: Subject,
     /// What was wrong with it.
     pub cause: Cause,
+    /// What helps to understand it.
+    pub note: Option<String>,
 }
 
 /// What a failure is about.

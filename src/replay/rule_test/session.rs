@@ -173,7 +173,7 @@ impl<'a> Session<'a> {
             };
             let pending = of_name().find(|alert| alert.labels == *missing.labels())?;
             let since = pending.active_at - self.test.start;
-            Some(format!("pending since {since}: `for` is {hold}"))
+            Some(format!("pending since {since}, not firing: `for` is {hold}"))
         };
         if let Some(cause) = compare(expected, got, false, note) {
             let subject = Subject::Alert { name: test.alertname.clone() };
@@ -206,9 +206,23 @@ impl<'a> Session<'a> {
             };
             if let Some(cause) = cause {
                 let subject = Subject::Expression { text: test.text.clone() };
-                self.failures.push(failure(&test.place, test.eval_time, subject, cause));
+                let failed = failure(&test.place, test.eval_time, subject, cause);
+                self.failures.push(Failure { note: self.unseen(test), ..failed });
             }
         }
+    }
+
+    /// Says so where there are values before the time of the expression that were never laid in.
+    fn unseen(&self, test: &ExprTest) -> Option<String> {
+        let interval = self.subjects.file.evaluation_interval;
+        let last = self.test.last_eval_time().as_millis() / interval.as_millis().max(1);
+        let last = interval.times(last);
+        let due = |input: &Input<'_>| input.next <= self.test.start + test.eval_time;
+        let unseen = test.eval_time > last && self.inputs.iter().any(due);
+        unseen.then(|| {
+            let at = test.eval_time;
+            format!("values after {last} are not there: no evaluation is between {last} and {at}, and values come with evaluations, every {interval}")
+        })
     }
 
     /// Returns what an expression gives; a number is a sample without labels.
@@ -228,5 +242,5 @@ impl<'a> Session<'a> {
 }
 
 fn failure(place: &Place, at: Span, subject: Subject, cause: Cause) -> Failure {
-    Failure { file: place.file.to_string(), line: place.line, at, subject, cause }
+    Failure { file: place.file.to_string(), line: place.line, at, subject, cause, note: None }
 }

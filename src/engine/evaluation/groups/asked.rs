@@ -108,15 +108,3 @@ fn unformatted(selector: &Selector) -> Selector {
     let fixed = selector.matchers().iter().filter(|matcher| !matcher.value().contains('%'));
     Selector::new(fixed.cloned().collect(), selector.sources().clone())
 }
-
-/// Returns whether everything that `wanted` selects is selected by `asked` too.
-pub(super) fn covers(asked: &Selector, wanted: &Selector) -> bool {
-    let within = match (asked.sources(), wanted.sources()) {
-        (Sources::Any, _) => true,
-        (Sources::Only(_), Sources::Any) => false,
-        (Sources::Only(asked), Sources::Only(wanted)) => wanted.is_subset(asked),
-    };
-    let same = |a: &Matcher, b: &Matcher| (a.name(), a.op(), a.value()) == (b.name(), b.op(), b.value());
-    within
-        && asked.matchers().iter().all(|matcher| wanted.matchers().iter().any(|other| same(matcher, other)))
-}

@@ -9,16 +9,28 @@ use crate::engine::model::{Labels, SourceName};
 use crate::engine::rules::{Group, GroupRule, GroupRuleKind};
 use crate::engine::time::Timestamp;
 
+/// How far a source can be relied on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SourceStanding {
+    /// It failed at its last observation, or has been silent for too long.
+    Fails,
+    /// It has answered once since then: a rate over its series has no value yet.
+    AnswersAgain,
+    /// It has answered since then; the second answer was at this instant.
+    Settled(Timestamp),
+}
+
 /// Recorded metrics that a rule fails to yield: since when, and why.
 type Missing = BTreeMap<Arc<str>, (Timestamp, String)>;
 
 impl Groups {
-    /// Returns every alert and how every alerting rule stands, after `evaluated` were evaluated; `fails` tells of sources.
+    /// Returns every alert and how every alerting rule stands, after `evaluated` were evaluated; `sources` tells how far
+    /// each source can be relied on.
     pub fn judged(
         &self,
         groups: &[Arc<Group>],
         evaluated: &[GroupId],
-        fails: &dyn Fn(&SourceName) -> bool,
+        sources: &dyn Fn(&SourceName) -> SourceStanding,
     ) -> AlertsJudged {
         let missing = self.missing(groups);
         let mut judged = AlertsJudged::default();
@@ -29,9 +41,11 @@ impl Groups {
             for (id, rule) in numbered(group) {
                 let Some(state) = known.rules.get(&id) else { continue };
                 let GroupRuleKind::Alert { hold, rests_on_absence, .. } = &rule.kind else { continue };
-                let standing = standing(rule, state, &missing, fails);
+                let standing = standing(group, rule, state, &missing, sources);
                 if let Some(at) = state.evaluated_at {
-                    let failing_source = state.reads.iter().find(|source| fails(source)).cloned();
+                    let mut reads = state.reads.iter();
+                    let failing_source =
+                        reads.find(|source| sources(source) == SourceStanding::Fails).cloned();
                     judged.active.extend(state.active.values().map(|alert| AlertJudgement {
                         name: rule.name().into(),
                         labels: alert.labels.clone(),
@@ -96,19 +110,23 @@ fn failure(rule: &GroupRule, state: &RuleState, missing: &Missing) -> Option<(Ti
 }
 
 fn standing(
+    group: &Group,
     rule: &GroupRule,
     state: &RuleState,
     missing: &Missing,
-    fails: &dyn Fn(&SourceName) -> bool,
+    sources: &dyn Fn(&SourceName) -> SourceStanding,
 ) -> AlertRuleStanding {
     let failing = failure(rule, state, missing);
     let undecided = match (&failing, state.evaluated_at) {
         (_, None) => Some("it has not been evaluated since the start".to_owned()),
         (Some((_, why)), _) => Some(why.clone()),
-        (None, Some(_)) => {
-            let silent = state.reads.iter().find(|source| fails(source));
-            silent.map(|source| format!("source {source} does not answer"))
-        }
+        (None, Some(at)) => state.reads.iter().find_map(|source| match sources(source) {
+            SourceStanding::Fails => Some(format!("source {source} does not answer")),
+            SourceStanding::Settled(since) if since <= at - group.query_offset => None,
+            SourceStanding::Settled(_) | SourceStanding::AnswersAgain => {
+                Some(format!("source {source} has only begun to answer again"))
+            }
+        }),
     };
     let labels = rule.labels.iter().map(|(name, template)| (&**name, template.text()));
     let labels = Labels::from_pairs(labels.chain([(ALERT_NAME, rule.name())]));

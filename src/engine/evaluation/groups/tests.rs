@@ -3,7 +3,7 @@
 use super::*;
 use crate::engine::promql::{Scope, compile, parse};
 use crate::engine::rules::Place;
-use crate::engine::series::{Limits, MatchOp, Matcher, Sources};
+use crate::engine::series::Limits;
 
 const STEP: i64 = 60;
 
@@ -335,23 +335,4 @@ fn the_store_is_asked_to_keep_what_groups_select_and_write() {
     let names: BTreeSet<_> = wanted.selectors.iter().filter_map(Selector::metric_name).collect();
     assert_eq!(names, ["ALERTS", "ALERTS_FOR_STATE", "x", "y"].into());
     assert_eq!(wanted.reach, Span::from_secs(660));
-}
-
-#[test]
-fn a_selector_covers_those_that_select_no_more() {
-    let selector = |pairs: &[(&str, &str)], sources: Sources| {
-        let matchers = pairs.iter().map(|(n, v)| Matcher::new(n, MatchOp::Equal, v).unwrap());
-        Selector::new(matchers.collect(), sources)
-    };
-    let app = || Sources::Only(["app".into()].into());
-    let cases: [(&[_], _, &[_], _, bool); 5] = [
-        (&[("a", "1")], Sources::Any, &[("a", "1"), ("b", "2")], Sources::Any, true),
-        (&[("a", "1"), ("b", "2")], Sources::Any, &[("a", "1")], Sources::Any, false),
-        (&[("a", "1")], Sources::Any, &[("a", "2")], Sources::Any, false),
-        (&[("a", "1")], app(), &[("a", "1")], Sources::Any, false),
-        (&[("a", "1")], app(), &[("a", "1")], app(), true),
-    ];
-    for (asked, from, wanted, of, expected) in cases {
-        assert_eq!(covers(&selector(asked, from), &selector(wanted, of)), expected, "{asked:?} {wanted:?}");
-    }
 }

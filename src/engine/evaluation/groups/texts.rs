@@ -1,6 +1,6 @@
 //! Fills in the templates of alerts. What cannot be filled in stays as written, so that no fact is lost (E10).
 
-use super::{Evaluation, covers};
+use super::Evaluation;
 use crate::engine::model::Labels;
 use crate::engine::promql::{self, EvalContext, Scope, Value, VectorSample};
 use crate::engine::rules::template::{RenderError, TemplateData};
@@ -79,7 +79,7 @@ impl Evaluation<'_> {
         let expr = promql::parse(text).map_err(first)?;
         let plan = promql::compile(&expr, &Scope::EVERYTHING).map_err(first)?;
         for selector in plan.selectors() {
-            let is_kept = store.keeps(selector) || self.asked.iter().any(|asked| covers(asked, selector));
+            let is_kept = store.keeps(selector) || self.asked.iter().any(|asked| asked.covers(selector));
             if !is_kept {
                 return Err(format!(
                     "no rule selects {}, so its series are not kept: select them in a recording rule",

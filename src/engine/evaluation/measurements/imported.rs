@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::Measurements;
 use crate::engine::evaluation::alerting::AlertsJudged;
 use crate::engine::evaluation::groups::{
-    ActiveAlert, GroupContext, GroupId, GroupLook, Health, RULES_SOURCE, wanted_by,
+    ActiveAlert, GroupContext, GroupId, GroupLook, Health, RULES_SOURCE, SourceStanding, wanted_by,
 };
 use crate::engine::evaluation::look::FailingRule;
 use crate::engine::evaluation::watch::Watch;
@@ -73,8 +73,8 @@ impl Measurements {
             self.store.retain(now);
         }
         let evaluated: Vec<GroupId> = due.iter().map(|(_, group)| GroupId::of(group)).collect();
-        let fails = |source: &SourceName| self.fails(source, watch, now);
-        Some(self.groups.judged(&watch.rules.groups, &evaluated, &fails))
+        let standing = |source: &SourceName| self.standing(source, watch, now);
+        Some(self.groups.judged(&watch.rules.groups, &evaluated, &standing))
     }
 
     /// Returns when the next group is due.
@@ -85,12 +85,16 @@ impl Measurements {
         self.groups.next_due(&watch.rules.groups, self.ready?, now)
     }
 
-    /// Returns whether a configured source failed at its last observation, or has been silent for too long.
-    fn fails(&self, source: &SourceName, watch: &Watch<'_>, now: Timestamp) -> bool {
-        let Some(hearing) = self.heard.get(source) else { return false };
+    /// Returns how far a source can be relied on. One that is no longer configured takes nothing away.
+    fn standing(&self, source: &SourceName, watch: &Watch<'_>, now: Timestamp) -> SourceStanding {
+        let Some(hearing) = self.heard.get(source) else { return SourceStanding::Settled(Timestamp::ZERO) };
         let since = hearing.last_good.unwrap_or(hearing.asked_since);
         let is_silent = watch.paces.get(source).is_some_and(|pace| now.since(since) >= pace.silent_after);
-        is_silent || !matches!(hearing.last, Some(Ok(())))
+        match hearing.settled_at {
+            _ if is_silent || !matches!(hearing.last, Some(Ok(()))) => SourceStanding::Fails,
+            Some(at) => SourceStanding::Settled(at),
+            None => SourceStanding::AnswersAgain,
+        }
     }
 
     /// Returns what groups have written since the last call: to be saved with the observations.

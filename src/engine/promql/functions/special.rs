@@ -4,10 +4,15 @@ use super::super::aggregations::{ascending, descending};
 use super::super::evaluate::{EvalError, Evaluation, VectorSample, unique};
 use super::super::histogram::per_histogram;
 use super::super::plan::{LabelJoin, LabelReplace, Scalar, Vector, VectorKind};
+use super::super::problem::TextSpan;
 use super::order::sort_by_labels;
 use super::{greater, lesser, mapped};
 use crate::engine::model::Labels;
+use crate::engine::series::Point;
 use crate::engine::time::Timestamp;
+
+/// How long `label_replace` and `label_join` may make the value of a label: far more than anybody reads.
+const MAX_LABEL_BYTES: usize = 64 * 1024;
 
 impl Evaluation<'_> {
     /// Evaluates the nodes that are neither selectors, operators, aggregations nor plain functions.
@@ -52,8 +57,12 @@ impl Evaluation<'_> {
                 sort_by_labels(&mut vector, labels, *descending);
                 return Ok(vector);
             }
-            VectorKind::LabelReplace(replace) => label_replace(replace, self.vector(&replace.operand, at)?),
-            VectorKind::LabelJoin(join) => label_join(join, self.vector(&join.operand, at)?),
+            VectorKind::LabelReplace(replace) => {
+                self.label_replace(replace, self.vector(&replace.operand, at)?, node.span)?
+            }
+            VectorKind::LabelJoin(join) => {
+                self.label_join(join, self.vector(&join.operand, at)?, node.span)?
+            }
             VectorKind::HistogramQuantile(quantile, operand) => {
                 let q = self.scalar(quantile, at)?;
                 per_histogram(&self.vector(operand, at)?, |buckets| buckets.quantile(q))
@@ -90,6 +99,50 @@ impl Evaluation<'_> {
             result.extend(per_histogram(&vector, |buckets| buckets.quantile(q)).into_iter().map(element));
         }
         Ok(result)
+    }
+
+    fn label_replace(
+        &self,
+        replace: &LabelReplace,
+        vector: Vec<VectorSample>,
+        span: TextSpan,
+    ) -> Result<Vec<VectorSample>, EvalError> {
+        let element = |mut sample: VectorSample| {
+            let source = sample.labels.get(&replace.source).unwrap_or("");
+            let references = replace.replacement.matches('$').count();
+            self.check_label(replace.replacement.len() + references * source.len(), span)?;
+            if let Some(value) = replace.pattern.expand(source, &replace.replacement) {
+                sample.labels = sample.labels.with(&replace.destination, &value);
+            }
+            Ok(sample)
+        };
+        vector.into_iter().map(element).collect()
+    }
+
+    fn label_join(
+        &self,
+        join: &LabelJoin,
+        vector: Vec<VectorSample>,
+        span: TextSpan,
+    ) -> Result<Vec<VectorSample>, EvalError> {
+        let element = |mut sample: VectorSample| {
+            let values: Vec<_> =
+                join.sources.iter().map(|name| sample.labels.get(name).unwrap_or("")).collect();
+            let length: usize = values.iter().map(|value| value.len() + join.separator.len()).sum();
+            self.check_label(length, span)?;
+            sample.labels = sample.labels.with(&join.destination, &values.join(&join.separator));
+            Ok(sample)
+        };
+        vector.into_iter().map(element).collect()
+    }
+
+    /// Refuses a label that may become longer than anybody needs: nested functions can double it each time.
+    fn check_label(&self, bytes: usize, span: TextSpan) -> Result<(), EvalError> {
+        if bytes > MAX_LABEL_BYTES {
+            let message = format!("the value of a label may become longer than {MAX_LABEL_BYTES} bytes");
+            return Err(EvalError::new(span, message));
+        }
+        self.hold(bytes / size_of::<Point>(), span)
     }
 
     fn clamp(
@@ -132,24 +185,4 @@ fn open_metrics_text(value: f64) -> String {
 
 fn if_absent(absent: bool, labels: &Labels) -> Vec<VectorSample> {
     if absent { vec![VectorSample { labels: labels.clone(), value: 1.0 }] } else { Vec::new() }
-}
-
-fn label_replace(replace: &LabelReplace, vector: Vec<VectorSample>) -> Vec<VectorSample> {
-    let element = |mut sample: VectorSample| {
-        let source = sample.labels.get(&replace.source).unwrap_or("");
-        if let Some(value) = replace.pattern.expand(source, &replace.replacement) {
-            sample.labels = sample.labels.with(&replace.destination, &value);
-        }
-        sample
-    };
-    vector.into_iter().map(element).collect()
-}
-
-fn label_join(join: &LabelJoin, vector: Vec<VectorSample>) -> Vec<VectorSample> {
-    let element = |mut sample: VectorSample| {
-        let values: Vec<_> = join.sources.iter().map(|name| sample.labels.get(name).unwrap_or("")).collect();
-        sample.labels = sample.labels.with(&join.destination, &values.join(&join.separator));
-        sample
-    };
-    vector.into_iter().map(element).collect()
 }

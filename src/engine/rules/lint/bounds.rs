@@ -87,7 +87,7 @@ impl Bounds {
 
     /// Cuts away what a comparison with a constant lets through.
     fn filtered(self, op: BinaryOp, limit: f64) -> Self {
-        let why = || format!("only values {} {} are kept", op.text(), number(limit));
+        let why = || format!("only values {} {} pass", op.text(), number(limit));
         match op {
             BinaryOp::Greater | BinaryOp::GreaterOrEqual if limit > self.low => {
                 Self { low: limit, low_why: why(), ..self }
@@ -112,11 +112,11 @@ fn either(one: String, other: String) -> String {
 /// Returns what values an expression can have.
 pub(super) fn of(expr: &Expr, context: &LintContext<'_>) -> Bounds {
     match &expr.kind {
-        ExprKind::Number(value) => Bounds::exactly(*value, "it is a constant"),
+        ExprKind::Number(value) => Bounds::exactly(*value, ""),
         ExprKind::Text(_) => Bounds::ANY,
         ExprKind::Selector(selector) => of_selector(selector, context),
         ExprKind::Subquery(subquery) => of(&subquery.expr, context),
-        ExprKind::Call(call) => of_call(expr, call, context),
+        ExprKind::Call(call) => of_call(call, context),
         ExprKind::Aggregate(aggregate) => of_aggregate(aggregate, context),
         ExprKind::Unary(UnaryOp::Plus, operand) | ExprKind::Paren(operand) => of(operand, context),
         ExprKind::Unary(UnaryOp::Minus, operand) => of(operand, context).negated(),
@@ -130,8 +130,8 @@ fn of_selector(selector: &VectorSelector, context: &LintContext<'_>) -> Bounds {
         compiled(selector).iter().all(|matcher| matches!(matcher.name(), "job" | "instance" | "__name__"));
     match name {
         "up" if of_the_source && matches!(context.role, Role::Indicator(_)) && is_now(selector) => {
-            let why = "a trigger is judged only while its sources answer; a source that fails is Unknown and \
-                       an incident of its own";
+            let why = "a trigger is judged only while its sources answer: one that fails is Unknown, and an \
+                       incident of its own";
             Bounds::exactly(1.0, why)
         }
         "up" | "probe_success" => Bounds::between(0.0, 1.0, &format!("`{name}` is 0 or 1")),
@@ -148,7 +148,7 @@ fn is_now(selector: &VectorSelector) -> bool {
     selector.range.is_none() && selector.shift.offset.is_none() && selector.shift.at.is_none()
 }
 
-fn of_call(expr: &Expr, call: &Call, context: &LintContext<'_>) -> Bounds {
+fn of_call(call: &Call, context: &LintContext<'_>) -> Bounds {
     let operand = |index: usize| call.args.get(index).map_or(Bounds::ANY, |arg| of(arg, context));
     let limit = |index: usize| call.args.get(index).and_then(constant);
     let name = call.function.name;
@@ -183,21 +183,12 @@ fn of_call(expr: &Expr, call: &Call, context: &LintContext<'_>) -> Bounds {
         "clamp" => clamped(operand(0), limit(1), limit(2)),
         "clamp_min" => clamped(operand(0), limit(1), None),
         "clamp_max" => clamped(operand(0), None, limit(1)),
-        "histogram_fraction" => Bounds::between(0.0, 1.0, "it is a share"),
+        "histogram_fraction" => Bounds::between(0.0, 1.0, "it is a share of all"),
         "histogram_quantile" => of_quantile(call, context),
         _ => calendar(name).map_or(Bounds::ANY, |(low, high)| {
-            let why = format!("`{}` is {low} to {high}", Shown(expr));
+            let why = format!("`{name}` is {low} to {high}");
             Bounds::between(low, high, &why)
         }),
-    }
-}
-
-/// Shows an expression where it is short.
-struct Shown<'e>(&'e Expr);
-
-impl std::fmt::Display for Shown<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&super::outcome::shown(self.0))
     }
 }
 
@@ -257,7 +248,7 @@ fn of_aggregate(aggregate: &Aggregate, context: &LintContext<'_>) -> Bounds {
             Bounds::at_least(1.0, "where there is nothing to count, `count` yields nothing instead of 0")
         }
         AggregateOp::Group => Bounds::exactly(1.0, "`group` yields 1 or nothing"),
-        AggregateOp::Stddev | AggregateOp::Stdvar => Bounds::at_least(0.0, "it is never negative"),
+        AggregateOp::Stddev | AggregateOp::Stdvar => Bounds::at_least(0.0, "it measures a spread"),
     }
 }
 
@@ -299,14 +290,14 @@ fn of_binary(binary: &Binary, context: &LintContext<'_>) -> Bounds {
         },
         BinaryOp::Divide => match constant(&binary.right) {
             Some(divisor) => left.times(1.0 / divisor),
-            None => quotient(binary, &left, &right, context),
+            None => quotient(binary, &left, &right),
         },
         _ => Bounds::ANY,
     }
 }
 
 /// A part of a whole is at most one; `100 * part / whole` reads `(100 * part) / whole`.
-fn quotient(binary: &Binary, left: &Bounds, right: &Bounds, context: &LintContext<'_>) -> Bounds {
+fn quotient(binary: &Binary, left: &Bounds, right: &Bounds) -> Bounds {
     let (factor, part) = match &binary.left.unparenthesized().kind {
         ExprKind::Binary(inner) if inner.op == BinaryOp::Multiply => {
             match (constant(&inner.left), constant(&inner.right)) {
@@ -317,7 +308,7 @@ fn quotient(binary: &Binary, left: &Bounds, right: &Bounds, context: &LintContex
         }
         _ => (1.0, &binary.left),
     };
-    if ratios::is_part_of_whole(part, &binary.right, &binary.matching, context) {
+    if ratios::is_part_of_whole(part, &binary.right, &binary.matching) {
         return Bounds::between(0.0, 1.0, "what is counted above is part of what is counted below")
             .times(factor);
     }

@@ -1,6 +1,8 @@
 //! Every lint by name: why it matters, what it looks like, how to put it right.
 
-use super::super::diagnostic::nearest;
+mod warnings;
+
+pub use warnings::WARNINGS;
 
 /// What is known of one lint, for people.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,14 +19,9 @@ pub struct Explanation {
     pub good: &'static str,
 }
 
-/// Returns the explanation of that name.
-pub fn named<'e>(name: &str, catalog: &'e [Explanation]) -> Option<&'e Explanation> {
-    catalog.iter().find(|lint| lint.name == name)
-}
-
-/// Returns the name nearest to what was written.
-pub fn nearest_name(written: &str, catalog: &[Explanation]) -> Option<&'static str> {
-    nearest(written, catalog.iter().map(|lint| lint.name))
+/// Returns the names that a comment in a rule file may allow.
+pub fn names() -> impl Iterator<Item = &'static str> + Clone {
+    LINTS.iter().chain(WARNINGS).map(|lint| lint.name)
 }
 
 /// The lints on rules, ordered by name.
@@ -206,6 +203,21 @@ pub const LINTS: &[Explanation] = &[
         bad: "sum by (job) (sum by (instance) (rate(x_total[5m])))",
         good: "sum by (job) (sum by (instance, job) (rate(x_total[5m])))",
     },
+    Explanation {
+        name: "verify-always-passes",
+        finds: "a verification's condition that every value meets",
+        why: "The rollback would be reported as verified whatever the application does: the page says \"recovered\",\n\
+              and nobody looks.",
+        bad: "conditions: [ error_rate <= 100% ]",
+        good: "conditions: [ error_rate < 1% ]",
+    },
+    Explanation {
+        name: "verify-never-passes",
+        finds: "a verification's condition that no value can meet",
+        why: "Every rollback would end as failed, however well it worked, and wake somebody for it.",
+        bad: "conditions: [ error_rate < 0% ]",
+        good: "conditions: [ error_rate < 1% ]",
+    },
 ];
 
 #[cfg(test)]
@@ -215,14 +227,13 @@ mod tests {
     #[test]
     fn the_catalog_is_ordered_and_complete() {
         assert!(LINTS.is_sorted_by(|a, b| a.name < b.name));
-        for lint in LINTS {
-            assert!(named(lint.name, LINTS).is_some());
+        assert!(WARNINGS.is_sorted_by(|a, b| a.name < b.name));
+        assert!(WARNINGS.iter().all(|warning| LINTS.iter().all(|lint| lint.name != warning.name)));
+        for lint in LINTS.iter().chain(WARNINGS) {
             for text in [lint.finds, lint.why, lint.bad, lint.good] {
                 assert!(!text.is_empty() && !text.ends_with('\n'), "{}", lint.name);
                 assert!(text.lines().all(|line| line.len() <= 120), "{}: {text}", lint.name);
             }
         }
-        assert_eq!(nearest_name("never-fire", LINTS), Some("never-fires"));
-        assert_eq!(nearest_name("qqq", LINTS), None);
     }
 }

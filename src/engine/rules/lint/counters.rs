@@ -127,7 +127,7 @@ fn rate_over_gauge(
     let Some((Kind::Gauge, how)) = kind(selector, context) else { return };
     let name = metric_name(selector).unwrap_or_default();
     let message = format!(
-        "`{function}` over `{name}`: {how}; each fall of a gauge looks like a restart and counts as growth"
+        "`{function}` over `{name}`: {how}; each fall of it looks like a restart and counts as growth"
     );
     let hint = "use `delta(...)` or `deriv(...)` for its change, `avg_over_time(...)` for its level";
     out.push(Lint::warning("rate-over-gauge", node.span, message).hint(hint));
@@ -182,7 +182,7 @@ fn short_range(function: &str, selector: &VectorSelector, context: &LintContext<
     #[expect(clippy::cast_possible_truncation, reason = "ranges are checked to be finite; a cast saturates")]
     let range_span = Span::from_millis((seconds * 1000.0).round() as i64);
     let message = format!(
-        "`{function}` needs two samples, and `{source}` answers every {every}: {range_span} hold one most of the time"
+        "`{function}` needs two samples, and {range_span} hold one most of the time: `{source}` answers every {every}"
     );
     let hint = format!("look back at least `[{}]`, four answers: then one may be lost", every.times(4));
     out.push(Lint::warning("short-range", range.span, message).hint(hint));

@@ -4,11 +4,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::allow;
-use super::{Compared, Facts, Lint, LintContext, Role, as_call, catalog, each_selector, metric_name, walk};
+use super::{
+    Compared, Facts, Lint, LintContext, Role, as_call, catalog, each_selector, metric_name, outcome, walk,
+};
 use crate::engine::model::SourceName;
 use crate::engine::promql::ast::ExprKind;
 use crate::engine::promql::{self, Expr};
 use crate::engine::rules::diagnostic::{Diagnostic, Findings, Level, Place, SourceFile};
+use crate::engine::rules::prometheus::DEFAULT_INTERVAL;
 use crate::engine::rules::written::{self, RuleFile};
 use crate::engine::rules::yaml::{self, Node, Scalar};
 use crate::engine::rules::{Unit, condition};
@@ -19,12 +22,8 @@ use crate::engine::time::Span;
 pub struct Surroundings {
     /// Every source with the time between two answers; empty where only rule files are looked at.
     pub paces: BTreeMap<SourceName, Span>,
-    /// Time between two evaluations of a group that says nothing itself; `None` where it is not known.
-    pub interval: Option<Span>,
     /// What the sources expose, where pages were given.
     pub facts: Option<Facts>,
-    /// Names beside the lints' that a comment may allow: other warnings about these files.
-    pub other_names: Vec<&'static str>,
 }
 
 /// One finding, with the further lines at which a comment may allow it: where its rule and its expression begin.
@@ -50,6 +49,8 @@ struct Imported<'n> {
 enum Parsed {
     Native(RuleFile),
     Groups(Node),
+    /// The daemon's own file.
+    Root(Node),
     /// Not a rule file, or not readable: its problems are told elsewhere.
     Other,
 }
@@ -62,6 +63,7 @@ pub fn lint(files: &[SourceFile], surroundings: &Surroundings, told: Vec<Diagnos
     let recorded = imported.iter().flatten().filter_map(|rule| rule.record).map(|name| name.value.clone());
     let facts = surroundings.facts.clone().map(|facts| facts.with_recorded(recorded));
     let absence_is_watched = imported.iter().flatten().any(watches_absence);
+    let interval = group_interval(&parsed);
     let mut found: Vec<Found> = Vec::new();
     for (parsed, imported) in parsed.iter().zip(&imported) {
         let context = LintContext {
@@ -74,20 +76,29 @@ pub fn lint(files: &[SourceFile], surroundings: &Surroundings, told: Vec<Diagnos
             native(file, &context, &mut found);
         }
         for rule in imported {
-            imported_rule(rule, surroundings.interval, &context, &mut found);
+            imported_rule(rule, interval, &context, &mut found);
         }
     }
+    verifications(&parsed, &surroundings.paces, facts.as_ref(), &mut found);
     found.extend(told.into_iter().map(|diagnostic| Found { diagnostic, lines: Vec::new() }));
-    allowed(files, found, surroundings)
+    allowed(files, found)
+}
+
+/// Returns the time between two evaluations of groups that say nothing: root's, else Prometheus' own default.
+fn group_interval(parsed: &[Parsed]) -> Span {
+    let written = parsed.iter().find_map(|parsed| match parsed {
+        Parsed::Root(root) => scalar(root, "interval")?.value.parse().ok(),
+        _ => None,
+    });
+    written.unwrap_or(DEFAULT_INTERVAL)
 }
 
 /// Drops what the comments allow; errors are never allowed.
-fn allowed(files: &[SourceFile], found: Vec<Found>, surroundings: &Surroundings) -> Vec<Diagnostic> {
-    let known = catalog::LINTS.iter().map(|lint| lint.name).chain(surroundings.other_names.iter().copied());
+fn allowed(files: &[SourceFile], found: Vec<Found>) -> Vec<Diagnostic> {
     let mut out = Findings::default();
     let mut unknown = Vec::new();
     let comments: BTreeMap<&str, allow::Allowed> =
-        files.iter().map(|file| (file.name(), allow::read(file, known.clone(), &mut unknown))).collect();
+        files.iter().map(|file| (file.name(), allow::read(file, catalog::names(), &mut unknown))).collect();
     out.extend(unknown);
     for Found { diagnostic, mut lines } in found {
         lines.push(diagnostic.place.line);
@@ -109,6 +120,8 @@ fn parse(file: &SourceFile) -> Parsed {
     } else if has("indicators") || has("triggers") {
         // What is wrong with the file is told where it is compiled.
         Parsed::Native(written::read(&root, &mut Findings::default()))
+    } else if has("targets") {
+        Parsed::Root(root)
     } else {
         Parsed::Other
     }
@@ -156,6 +169,45 @@ fn native(file: &RuleFile, context: &LintContext<'_>, found: &mut Vec<Found>) {
         let lines = [trigger.name.place().line];
         for lint in super::condition(expr, compared, &context) {
             found.push(told(lint, when.place(), &lines));
+        }
+    }
+}
+
+/// Lints what verifications promise: a condition that is met or not met whatever happens proves nothing.
+fn verifications(
+    parsed: &[Parsed],
+    paces: &BTreeMap<SourceName, Span>,
+    facts: Option<&Facts>,
+    found: &mut Vec<Found>,
+) {
+    let indicators = || {
+        parsed.iter().filter_map(|parsed| match parsed {
+            Parsed::Native(file) => Some(&file.indicators),
+            _ => None,
+        })
+    };
+    let plans = parsed.iter().filter_map(|parsed| match parsed {
+        Parsed::Root(root) => field(root, "rollbacks"),
+        _ => None,
+    });
+    for plan in plans.flat_map(|node| if let Node::Mapping(plans, _) = node { &plans[..] } else { &[] }) {
+        let Some(verify) = field(&plan.1, "verify") else { continue };
+        for condition in items(verify, "conditions") {
+            let Node::Scalar(text) = condition else { continue };
+            let Ok(comparing) = condition::parse(&text.value) else { continue };
+            let named = indicators().flatten().find(|one| one.name.value == comparing.indicator);
+            let Some((indicator, unit)) = named.and_then(|one| Some((one.expr.as_ref()?, one.unit?))) else {
+                continue;
+            };
+            let (Ok(expr), Ok(threshold)) = (promql::parse(&indicator.value), comparing.threshold_in(unit))
+            else {
+                continue;
+            };
+            let compared = Compared { unit, comparison: comparing.comparison, threshold: threshold.value };
+            let role = Role::Indicator(Some(unit));
+            let context = LintContext { role, paces, facts, absence_is_watched: true };
+            let lint = outcome::verification(&expr, compared, &context);
+            found.extend(lint.map(|lint| told(lint, text.place(), &[plan.0.place().line])));
         }
     }
 }
@@ -218,7 +270,7 @@ fn watches_absence(rule: &Imported<'_>) -> bool {
 
 fn imported_rule(
     rule: &Imported<'_>,
-    default_interval: Option<Span>,
+    default_interval: Span,
     context: &LintContext<'_>,
     found: &mut Vec<Found>,
 ) {
@@ -230,8 +282,8 @@ fn imported_rule(
         found.push(told(lint, place, &lines));
     }
     let Some(alert) = rule.alert else { return };
-    if let (Some(hold), Some(interval)) = (rule.hold, rule.interval.or(default_interval)) {
-        short_for(hold, interval, &lines, found);
+    if let Some(hold) = rule.hold {
+        short_for(hold, rule.interval.unwrap_or(default_interval), &lines, found);
     }
     if !rule.has_severity && promql::constant(expr).is_none() && !is_heartbeat(expr) {
         let message = format!("alert `{}` has no label `severity`", alert.value);

@@ -1,7 +1,7 @@
 //! Conditions whose outcome is known before anything is measured.
 
 use super::bounds::{self, Bounds};
-use super::{Compared, Lint, LintContext, Role, is_rate, metric_name, number, quantity, walk};
+use super::{Compared, Lint, LintContext, Role, as_call, is_rate, metric_name, number, quantity, walk};
 use crate::engine::promql::ast::{AggregateOp, BinaryOp, ExprKind};
 use crate::engine::promql::{Expr, ValueType, constant, type_of};
 use crate::engine::rules::Comparison;
@@ -15,55 +15,48 @@ enum Outcome {
     Open,
 }
 
-/// Shows an expression as it was written, shortened where it is long.
-pub(super) fn shown(expr: &Expr) -> String {
-    const LONGEST: usize = 60;
-    let text = expr.to_string();
-    if text.chars().count() <= LONGEST {
-        return text;
-    }
-    text.chars().take(LONGEST - 1).chain(['…']).collect()
-}
-
-/// Judges `left op right` for every value that the two sides can have.
-fn judge(left: &Bounds, op: BinaryOp, right: &Bounds) -> Outcome {
+/// Judges `left op right` for every value that the two sides can have; `show` writes values in reasons.
+fn judge(left: &Bounds, op: BinaryOp, right: &Bounds, show: &dyn Fn(f64) -> String) -> Outcome {
+    let why = |small: &Bounds, large: &Bounds| because(small, large, show);
     // All comparisons but the equalities are a greater-than, perhaps turned round.
     let above = |a: &Bounds, b: &Bounds, strict: bool| {
         let never = if strict { a.high <= b.low } else { a.high < b.low };
         let always = if strict { a.low > b.high } else { a.low >= b.high };
         if never {
-            Outcome::Never(because(a, b))
+            Outcome::Never(why(a, b))
         } else if always {
-            Outcome::Always(because(b, a))
+            Outcome::Always(why(b, a))
         } else {
             Outcome::Open
         }
     };
     let apart = left.high < right.low || left.low > right.high;
+    let why_apart = || if left.high < right.low { why(left, right) } else { why(right, left) };
     let equal = left.is_point() && right.is_point() && left.low.total_cmp(&right.low).is_eq();
-    let why = || if left.high < right.low { because(left, right) } else { because(right, left) };
     match op {
         BinaryOp::Greater => above(left, right, true),
         BinaryOp::GreaterOrEqual => above(left, right, false),
         BinaryOp::Less => above(right, left, true),
         BinaryOp::LessOrEqual => above(right, left, false),
-        BinaryOp::Equal if apart => Outcome::Never(why()),
-        BinaryOp::NotEqual if apart => Outcome::Always(why()),
-        BinaryOp::Equal if equal => Outcome::Always(because(left, right)),
-        BinaryOp::NotEqual if equal => Outcome::Never(because(left, right)),
+        BinaryOp::Equal if apart => Outcome::Never(why_apart()),
+        BinaryOp::NotEqual if apart => Outcome::Always(why_apart()),
+        BinaryOp::Equal if equal => Outcome::Always(why(left, right)),
+        BinaryOp::NotEqual if equal => Outcome::Never(why(left, right)),
         _ => Outcome::Open,
     }
 }
 
 /// Says why `small` does not get above `large`.
-fn because(small: &Bounds, large: &Bounds) -> String {
-    const CONSTANT: &str = "it is a constant";
-    let parts = [(&small.high_why, small.high, "most"), (&large.low_why, large.low, "least")];
-    let told: Vec<String> = parts
-        .into_iter()
-        .filter(|(why, ..)| !why.is_empty() && *why != CONSTANT)
-        .map(|(why, end, word)| format!("it is at {word} {}: {why}", number(end)))
-        .collect();
+fn because(small: &Bounds, large: &Bounds, show: &dyn Fn(f64) -> String) -> String {
+    let end = |bounds: &Bounds, why: &str, end: f64, word: &str| {
+        let word = if bounds.is_point() { "always" } else { word };
+        (!why.is_empty()).then(|| format!("the value is {word} {}, because {why}", show(end)))
+    };
+    let ends = [
+        end(small, &small.high_why, small.high, "at most"),
+        end(large, &large.low_why, large.low, "at least"),
+    ];
+    let told: Vec<String> = ends.into_iter().flatten().collect();
     if told.is_empty() { "both sides are constants".to_owned() } else { told.join("; ") }
 }
 
@@ -77,9 +70,9 @@ pub(super) fn lint(expr: &Expr, context: &LintContext<'_>, out: &mut Vec<Lint>) 
             return;
         }
         let (left, right) = (bounds::of(&binary.left, context), bounds::of(&binary.right, context));
-        if let Outcome::Never(why) = judge(&left, binary.op, &right) {
+        if let Outcome::Never(why) = judge(&left, binary.op, &right, &number) {
             told = true;
-            let message = format!("`{}` is never true: {why}", shown(node));
+            let message = format!("this is never true: {why}");
             out.push(Lint::warning("never-fires", node.span, message).hint(never_hint(&why)));
         }
     });
@@ -100,7 +93,7 @@ fn never_hint(why: &str) -> &'static str {
         "for \"there are none\" write `absent(...)`, or put `or vector(0)` inside the comparison"
     } else if why.contains("largest finite bucket") {
         "lower the threshold below that bucket, or give the histogram larger ones"
-    } else if why.contains("a failed") || why.contains("a source that fails") {
+    } else if why.contains("one that fails is Unknown") {
         "leave it to the source: silence opens an incident by itself; or watch a probe"
     } else {
         "check the threshold and its unit"
@@ -116,8 +109,8 @@ fn always(expr: &Expr, context: &LintContext<'_>) -> Option<String> {
                 return None;
             }
             let (left, right) = (bounds::of(&binary.left, context), bounds::of(&binary.right, context));
-            match judge(&left, binary.op, &right) {
-                Outcome::Always(why) => Some(format!("`{}` is always true, {why}", shown(expr))),
+            match judge(&left, binary.op, &right, &number) {
+                Outcome::Always(why) => Some(why),
                 _ => None,
             }
         }
@@ -200,27 +193,48 @@ fn is_value(expr: &Expr) -> bool {
 
 /// Judges a native comparison.
 pub(super) fn condition(expr: &Expr, compared: Compared, context: &LintContext<'_>, out: &mut Vec<Lint>) {
-    let found = bounds::of(expr, context);
+    // Of that all is said where the indicator stands.
+    if as_call(expr).is_some_and(|call| call.function.name.starts_with("absent")) {
+        return;
+    }
+    out.push(match of_condition(expr, compared, context) {
+        Outcome::Never(why) => {
+            let hint = never_hint(&why);
+            Lint::warning("never-fires", expr.span, format!("this can never fire: {why}")).hint(hint)
+        }
+        Outcome::Always(why) => {
+            let message = format!("this fires whenever it has data: {why}");
+            Lint::warning("always-fires", expr.span, message).hint("check the threshold and its unit")
+        }
+        Outcome::Open => return,
+    });
+}
+
+/// Judges what a verification promises.
+pub(super) fn verification(expr: &Expr, compared: Compared, context: &LintContext<'_>) -> Option<Lint> {
+    let lint = match of_condition(expr, compared, context) {
+        Outcome::Never(why) => {
+            let message = format!("this is never met, so every rollback ends as failed: {why}");
+            Lint::warning("verify-never-passes", expr.span, message)
+        }
+        Outcome::Always(why) => {
+            let message = format!("this is always met, so it verifies nothing: {why}");
+            Lint::warning("verify-always-passes", expr.span, message)
+        }
+        Outcome::Open => return None,
+    };
+    Some(lint.hint("check the threshold and its unit"))
+}
+
+fn of_condition(expr: &Expr, compared: Compared, context: &LintContext<'_>) -> Outcome {
     let limit = Bounds {
         low: compared.threshold,
         high: compared.threshold,
         low_why: String::new(),
         high_why: String::new(),
     };
-    let op = operator(compared.comparison);
-    let comparison = format!("{} {}", compared.comparison, quantity(compared.threshold, compared.unit));
-    let lint = match judge(&found, op, &limit) {
-        Outcome::Never(why) => {
-            let message = format!("no value is ever {comparison}, so this can never fire: {why}");
-            Lint::warning("never-fires", expr.span, message).hint(never_hint(&why))
-        }
-        Outcome::Always(why) => {
-            let message = format!("every value is {comparison}, so this fires whenever there is data: {why}");
-            Lint::warning("always-fires", expr.span, message).hint("check the threshold and its unit")
-        }
-        Outcome::Open => return,
-    };
-    out.push(lint);
+    let show = |value: f64| quantity(value, compared.unit);
+    judge(&bounds::of(expr, context), operator(compared.comparison), &limit, &show)
 }
 
 fn operator(comparison: Comparison) -> BinaryOp {
