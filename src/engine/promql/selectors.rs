@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use super::evaluate::{EvalError, Evaluation, LOOKBACK, STEP_WORK, VectorSample};
+use super::evaluate::{EvalError, Evaluation, LOOKBACK, POINT_WORK, STEP_WORK, VectorSample};
 use super::plan::{Select, Vector, Window, WindowSource};
 use super::problem::TextSpan;
 use crate::engine::model::{Labels, is_stale_marker};
@@ -116,8 +116,9 @@ impl<'a> Evaluation<'a> {
                 let before = self.cut(end - range - LOOKBACK);
                 self.raw_windows(selector, before, end + edges.lookahead(), window.span)?
             }
-            (WindowSource::Subquery { expr, step }, _) => {
+            (WindowSource::Subquery { expr, step, nested_steps }, _) => {
                 let step = self.positive_length(step, at)?;
+                self.afford_steps(end - start, step, *nested_steps, window.span)?;
                 self.subquery_windows(expr, step, start, end, window.span)?
             }
         };
@@ -167,7 +168,7 @@ impl<'a> Evaluation<'a> {
         let mut at = first - self.context.wall_offset;
         while at <= end {
             let vector = self.vector(expr, at)?;
-            self.spend(vector.len() + STEP_WORK, span)?;
+            self.spend(vector.len() * POINT_WORK + STEP_WORK, span)?;
             for sample in vector {
                 series.entry(sample.labels).or_default().push(Point { at, value: sample.value });
             }

@@ -3,7 +3,8 @@
 use super::super::aggregations::{ascending, descending};
 use super::super::evaluate::{EvalError, Evaluation, VectorSample, unique};
 use super::super::histogram::per_histogram;
-use super::super::plan::{LabelJoin, LabelReplace, Scalar, Vector, VectorKind};
+use super::super::plan::{Scalar, Vector, VectorKind};
+use super::labels::{label_join, label_replace};
 use super::order::sort_by_labels;
 use super::{greater, lesser, mapped};
 use crate::engine::model::Labels;
@@ -47,8 +48,10 @@ impl Evaluation<'_> {
                 sort_by_labels(&mut vector, labels, *descending);
                 return Ok(vector);
             }
-            VectorKind::LabelReplace(replace) => label_replace(replace, self.vector(&replace.operand, at)?),
-            VectorKind::LabelJoin(join) => label_join(join, self.vector(&join.operand, at)?),
+            VectorKind::LabelReplace(replace) => {
+                label_replace(replace, self.vector(&replace.operand, at)?, node.span)?
+            }
+            VectorKind::LabelJoin(join) => label_join(join, self.vector(&join.operand, at)?, node.span)?,
             VectorKind::HistogramQuantile(quantile, operand) => {
                 let q = self.scalar(quantile, at)?;
                 per_histogram(&self.vector(operand, at)?, |buckets| buckets.quantile(q))
@@ -127,24 +130,4 @@ fn open_metrics_text(value: f64) -> String {
 
 fn if_absent(absent: bool, labels: &Labels) -> Vec<VectorSample> {
     if absent { vec![VectorSample { labels: labels.clone(), value: 1.0 }] } else { Vec::new() }
-}
-
-fn label_replace(replace: &LabelReplace, vector: Vec<VectorSample>) -> Vec<VectorSample> {
-    let element = |mut sample: VectorSample| {
-        let source = sample.labels.get(&replace.source).unwrap_or("");
-        if let Some(value) = replace.pattern.expand(source, &replace.replacement) {
-            sample.labels = sample.labels.with(&replace.destination, &value);
-        }
-        sample
-    };
-    vector.into_iter().map(element).collect()
-}
-
-fn label_join(join: &LabelJoin, vector: Vec<VectorSample>) -> Vec<VectorSample> {
-    let element = |mut sample: VectorSample| {
-        let values: Vec<_> = join.sources.iter().map(|name| sample.labels.get(name).unwrap_or("")).collect();
-        sample.labels = sample.labels.with(&join.destination, &values.join(&join.separator));
-        sample
-    };
-    vector.into_iter().map(element).collect()
 }
