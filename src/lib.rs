@@ -18,6 +18,7 @@
 //! - [`effects`]: what the engine asks for: rollback steps, receivers, and the outbox that retries deliveries.
 //! - [`daemon`]: the driver with real time; the one place that has a clock.
 //! - [`replay`]: the driver with virtual time, and the simulator that holds the house to its invariants.
+//! - [`web`]: what the daemon shows over HTTP, read-only: the API that Prometheus' clients speak.
 //! - [`cli`]: the commands, which sit on top of everything else.
 //!
 //! `ARCHITECTURE.md` says what each part may know of the others, and what must never happen.
@@ -35,5 +36,6 @@ pub mod effects;
 
 pub mod daemon;
 pub mod replay;
+pub mod web;
 
 pub mod cli;

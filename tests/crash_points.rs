@@ -79,6 +79,7 @@ fn run_daemon(arguments: &[String]) -> ExitCode {
         config: config.into(),
         strict: false,
         gate: PathBuf::from(REARGUARD),
+        serve: None,
         witness: Arc::new(move |reached| {
             if reached == point && hits.fetch_add(1, Ordering::SeqCst) + 1 == last {
                 kill_process(getpid(), Signal::KILL).expect("a process may kill itself");

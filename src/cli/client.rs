@@ -31,6 +31,15 @@ pub(super) fn locate(file: &Path) -> Result<Config, CommandError> {
 
 /// Asks one thing.
 pub(super) fn ask(socket: &Path, request: &Request) -> Result<Answer, CommandError> {
+    ask_within(socket, request, PATIENCE)
+}
+
+/// Asks one thing whose answer may take a while.
+pub(super) fn ask_within(
+    socket: &Path,
+    request: &Request,
+    patience: Duration,
+) -> Result<Answer, CommandError> {
     let shown = socket.display();
     let stream = UnixStream::connect(socket).map_err(|error| {
         CommandError::failed(format!("no daemon answers at {shown}: {error}"))
@@ -38,7 +47,7 @@ pub(super) fn ask(socket: &Path, request: &Request) -> Result<Answer, CommandErr
     })?;
     let broken =
         |error: std::io::Error| CommandError::failed(format!("the daemon at {shown} broke off: {error}"));
-    stream.set_read_timeout(Some(PATIENCE)).map_err(broken)?;
+    stream.set_read_timeout(Some(patience)).map_err(broken)?;
     let mut line = serde_json::to_vec(request).map_err(|error| CommandError::failed(error.to_string()))?;
     line.push(b'\n');
     (&stream).write_all(&line).map_err(broken)?;

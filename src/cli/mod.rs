@@ -5,9 +5,11 @@ mod client;
 pub mod demo;
 mod incident;
 mod logging;
+mod query;
 mod rollback;
 mod run;
 mod status;
+mod test;
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -24,6 +26,8 @@ pub enum Exit {
     Failed = 1,
     /// Wrong usage or configuration.
     Usage = 2,
+    /// Passed with warnings, where asked for.
+    Warned = 3,
 }
 
 impl From<Exit> for ExitCode {
@@ -72,8 +76,12 @@ enum Command {
     Demo(demo::DemoOptions),
     /// Run the daemon
     Run(run::RunArguments),
-    /// Validate rearguard.yaml and every rule file that it names
+    /// Validate rearguard.yaml with its rule files, Prometheus rule files, or a /metrics page; lint them
     Check(check::CheckArguments),
+    /// Evaluate PromQL against the running daemon, or a file of samples
+    Query(query::QueryArguments),
+    /// Run rule tests in the format of `promtool test rules`
+    Test(test::TestArguments),
     /// Show what is watched, what is waited on, and why nothing was done
     Status(status::StatusArguments),
     /// List incidents, or tell the whole story of one
@@ -128,6 +136,8 @@ pub fn main() -> ExitCode {
             .map_err(|error| CommandError::failed(format!("the trading app cannot go on: {error}"))),
         Command::Run(arguments) => block_on(run::run(arguments)),
         Command::Check(arguments) => check::run(&arguments),
+        Command::Query(arguments) => query::run(&arguments),
+        Command::Test(arguments) => test::run(&arguments),
         Command::Status(arguments) => status::run(&arguments),
         Command::Incident(arguments) => incident::run(&arguments),
         Command::Rollback(arguments) => rollback::run(&arguments),

@@ -7,9 +7,13 @@ use super::{CommandError, DaemonArguments, Exit, Output, client, print, print_js
 use crate::daemon::control::{Answer, Request};
 use crate::daemon::core::DaemonStatus;
 use crate::daemon::latency::Quantiles;
+use crate::daemon::listener::Listening;
 use crate::engine::decision::{Mode, Phase, State, TriggerState, counted};
-use crate::engine::evaluation::{SourceLook, TriggerLook, Verdict};
+use crate::engine::evaluation::{ActiveAlert, AlertState, FailingRule, SourceLook, TriggerLook, Verdict};
 use crate::engine::time::Timestamp;
+
+/// How many imported alerts are shown; all of them are in the JSON.
+const ALERTS_SHOWN: usize = 20;
 
 /// What `status` takes.
 #[derive(Debug, clap::Args)]
@@ -52,9 +56,22 @@ fn render(status: &DaemonStatus) -> String {
     for (receiver, why) in &state.failing_receivers {
         text.push_str(&format!("RECEIVER {receiver} FAILS: {why}\n"));
     }
+    match &status.listening {
+        Listening::Off => {}
+        Listening::Served(address) => text.push_str(&format!("read-only API at http://{address}/\n")),
+        Listening::Failing { address, why } => {
+            text.push_str(&format!("READ-ONLY API CANNOT LISTEN AT {address}: {why}\n"));
+        }
+    }
     section(&mut text, "TARGETS", targets(status));
     section(&mut text, "SOURCES", sources(&status.engine.sources, status.engine.now));
     section(&mut text, "TRIGGERS", triggers(&status.engine.triggers, state));
+    if !status.engine.alerts.is_empty() {
+        section(&mut text, "ALERTS OF IMPORTED RULES", alerts(&status.engine.alerts, status.engine.now));
+    }
+    if !status.engine.failing_rules.is_empty() {
+        section(&mut text, "IMPORTED RULES THAT FAIL", failing(&status.engine.failing_rules));
+    }
     section(&mut text, "OPEN INCIDENTS", incidents(state, status.engine.now));
     section(&mut text, "LATENCIES", latencies(status));
     text.push_str(&format!(
@@ -122,6 +139,34 @@ fn triggers(triggers: &[TriggerLook], state: &State) -> Vec<Vec<String>> {
         vec![format!("{}/{}", look.key.target, look.key.trigger), standing, seen]
     };
     triggers.iter().map(row).collect()
+}
+
+/// The furthest first.
+fn alerts(alerts: &[ActiveAlert], now: Timestamp) -> Vec<Vec<String>> {
+    let mut alerts: Vec<&ActiveAlert> = alerts.iter().collect();
+    alerts.sort_by_key(|alert| std::cmp::Reverse(alert.state));
+    let more = alerts.len().saturating_sub(ALERTS_SHOWN);
+    let row = |alert: &&ActiveAlert| {
+        let standing = match (alert.state, alert.keep_since) {
+            (AlertState::Pending, _) => "pending".to_owned(),
+            (AlertState::Firing, None) => "FIRING".to_owned(),
+            (AlertState::Firing, Some(since)) => {
+                format!("FIRING, kept: not seen for {}", now.since(since).rounded())
+            }
+        };
+        let since = format!("for {}", now.since(alert.active_at).rounded());
+        vec![alert.rule.to_string(), standing, since, alert.labels.to_string()]
+    };
+    let mut rows: Vec<_> = alerts.iter().take(ALERTS_SHOWN).map(row).collect();
+    if more > 0 {
+        rows.push(vec![format!("and {more} more")]);
+    }
+    rows
+}
+
+fn failing(rules: &[FailingRule]) -> Vec<Vec<String>> {
+    let row = |rule: &FailingRule| vec![rule.group.name.to_string(), rule.rule.clone(), rule.why.clone()];
+    rules.iter().map(row).collect()
 }
 
 fn incidents(state: &State, now: Timestamp) -> Vec<Vec<String>> {

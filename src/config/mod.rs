@@ -6,11 +6,13 @@
 
 mod address;
 pub mod credentials;
+mod listen;
 mod receiver;
 pub mod render;
 mod resolve;
 mod rollback;
-mod rule_files;
+mod route;
+pub mod rule_files;
 pub mod settings;
 mod source;
 mod target;
@@ -25,7 +27,7 @@ use crate::engine::rules::{Diagnostic, Findings, Place, RuleFiles, SourceFile, y
 pub use credentials::{SecretRef, SecretSource, Secrets, read_each_secret, read_secrets};
 pub use render::{Style, render};
 pub use rule_files::FILE_BYTES_MAX;
-pub use settings::{Config, Email, MailTls, PagerDuty, Receiver, Scrape};
+pub use settings::{Config, Email, MailTls, PagerDuty, QueryLimits, Receiver, Scrape};
 
 /// A set of files that loads.
 #[derive(Clone, Debug)]

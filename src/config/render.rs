@@ -38,6 +38,7 @@ pub fn render(diagnostics: &[Diagnostic], files: &[SourceFile], style: Style) ->
         let level = match diagnostic.level {
             Level::Error => Title::ERROR,
             Level::Warning => Title::WARNING,
+            Level::Note => Title::NOTE,
         };
         let mut group = level
             .primary_title(diagnostic.message.as_str())
@@ -46,12 +47,14 @@ pub fn render(diagnostics: &[Diagnostic], files: &[SourceFile], style: Style) ->
         let file = files.iter().find(|file| file.name() == &*place.file);
         group = match file.filter(|_| !withheld.contains(&(&*place.file, place.line))) {
             Some(file) if !file.text().is_empty() => {
-                let mut annotation =
-                    AnnotationKind::Primary.span(first_line(file.text(), place.span.clone()));
+                // Only the line itself: a scrape body may have a hundred thousand of them.
+                let (line, span) = line_of(file.text(), place.span.clone());
+                let mut annotation = AnnotationKind::Primary.span(span);
                 if !diagnostic.label.is_empty() {
                     annotation = annotation.label(diagnostic.label.as_str());
                 }
-                group.element(Snippet::source(file.text()).path(&*place.file).annotation(annotation))
+                let snippet = Snippet::source(line).line_start(place.line).path(&*place.file);
+                group.element(snippet.annotation(annotation))
             }
             Some(_) => group.element(Origin::path(&*place.file)),
             None => group.element(Origin::path(&*place.file).line(place.line).char_column(place.column)),
@@ -66,11 +69,12 @@ pub fn render(diagnostics: &[Diagnostic], files: &[SourceFile], style: Style) ->
     text
 }
 
-/// Shortens a range to its first line: a caret under a whole block says nothing more.
-fn first_line(text: &str, span: std::ops::Range<usize>) -> std::ops::Range<usize> {
-    let excerpt = &text[span.clone()];
-    let length = excerpt.find('\n').unwrap_or(excerpt.len());
-    span.start..span.start + length
+/// Returns the line in which a range begins, and the part of the range that lies in it: a caret under a whole block says
+/// nothing more.
+fn line_of(text: &str, span: std::ops::Range<usize>) -> (&str, std::ops::Range<usize>) {
+    let start = text[..span.start].rfind('\n').map_or(0, |newline| newline + 1);
+    let end = text[span.start..].find('\n').map_or(text.len(), |newline| span.start + newline);
+    (&text[start..end], span.start - start..span.end.min(end) - start)
 }
 
 fn count(diagnostics: &[Diagnostic]) -> String {
@@ -84,5 +88,10 @@ fn count(diagnostics: &[Diagnostic]) -> String {
     let written =
         writeln!(text, "{}, {}", words(of(Level::Error), "error"), words(of(Level::Warning), "warning"));
     debug_assert!(written.is_ok());
+    let notes = of(Level::Note);
+    if notes > 0 {
+        text.truncate(text.trim_end().len());
+        text.push_str(&format!(", {}\n", words(notes, "note")));
+    }
     text
 }

@@ -10,6 +10,7 @@ use crate::engine::decision::link::Declared;
 use crate::engine::decision::{Level, Policy, Target};
 use crate::engine::model::{PlanName, ReceiverName};
 use crate::engine::rules::diagnostic::name_hint;
+use crate::engine::rules::prometheus::GroupDefaults;
 use crate::engine::rules::yaml::Scalar;
 use crate::engine::rules::{Diagnostic, Findings};
 use crate::engine::time::Span;
@@ -48,6 +49,10 @@ pub(super) fn resolve(written: Written, file: &Path, out: &mut Findings) -> (Con
         policies,
         receivers: receivers.into_iter().map(ReceiverName::from).collect(),
         sources: written.sources.iter().map(|source| (source.name.clone(), source.pace)).collect(),
+        group_defaults: GroupDefaults { interval: written.group_interval, ..GroupDefaults::default() },
+        external_labels: written.external_labels,
+        external_url: written.external_url.clone().unwrap_or_default(),
+        routes: written.routes,
         plans: written
             .rollbacks
             .iter()
@@ -58,6 +63,8 @@ pub(super) fn resolve(written: Written, file: &Path, out: &mut Findings) -> (Con
         file: file.to_owned(),
         state: written.state,
         control: written.control,
+        listen: written.listen,
+        query: written.query,
         external_url: written.external_url,
         sources: written
             .sources

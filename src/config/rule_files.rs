@@ -15,7 +15,7 @@ pub const FILE_BYTES_MAX: u64 = 1024 * 1024;
 /// # Errors
 ///
 /// One problem, which names the file: missing, unreadable, too large, or not UTF-8.
-pub(super) fn read(path: &Path) -> Result<String, Box<Diagnostic>> {
+pub fn read(path: &Path) -> Result<String, Box<Diagnostic>> {
     let name = path.display().to_string();
     let fail = |code, message: String| Diagnostic::error(code, Place::of_file(&name), message);
     let io =
@@ -37,7 +37,7 @@ pub(super) fn read(path: &Path) -> Result<String, Box<Diagnostic>> {
 /// Returns the rule files that the patterns mean, each once with its pattern, in the order of patterns and names.
 ///
 /// A pattern that means no file is an error: a watchdog that lost its rules must not start as if it had none.
-pub(super) fn find(patterns: &[Scalar], directory: &Path, out: &mut Findings) -> Vec<(PathBuf, Place)> {
+pub fn find(patterns: &[Scalar], directory: &Path, out: &mut Findings) -> Vec<(PathBuf, Place)> {
     let mut found: Vec<(PathBuf, Place)> = Vec::new();
     for pattern in patterns {
         match matching(&pattern.value, directory) {

@@ -1,6 +1,7 @@
 //! The daemon's own settings, resolved: paths absolute, defaults applied, names checked, secrets still references.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use super::credentials::SecretRef;
@@ -16,12 +17,35 @@ pub struct Config {
     pub state: PathBuf,
     /// The socket for everything that changes something.
     pub control: PathBuf,
+    /// Where the read-only API is served; nowhere, where absent.
+    pub listen: Option<SocketAddr>,
+    /// What one query may cost.
+    pub query: QueryLimits,
     /// The address by which people reach the status page, for links in pages.
     pub external_url: Option<String>,
     /// What is scraped.
     pub sources: BTreeMap<SourceName, Scrape>,
     /// The channels that page.
     pub receivers: BTreeMap<ReceiverName, Receiver>,
+}
+
+/// What queries over the API and the control socket may cost the host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct QueryLimits {
+    /// How long one query may take; a query may ask for less.
+    pub timeout: Span,
+    /// How many samples one query may hold at once: those copied for it, those of its subqueries, those of its result.
+    pub max_samples: u64,
+    /// How many queries are evaluated at the same time; a few more wait, the rest is refused.
+    pub concurrency: u64,
+}
+
+impl Default for QueryLimits {
+    /// Two minutes are Prometheus' default; beside a latency-sensitive application 30 s are plenty. Two million samples
+    /// are 32 MB, and two queries keep a core free on the smallest hosts.
+    fn default() -> Self {
+        Self { timeout: Span::from_secs(30), max_samples: 2_000_000, concurrency: 2 }
+    }
 }
 
 /// A scraped endpoint.

@@ -3,6 +3,7 @@
 use super::address;
 use super::settings::Scrape;
 use crate::engine::decision::setup::SourcePace;
+use crate::engine::evaluation::groups::RULES_SOURCE;
 use crate::engine::model::{Labels, SourceName};
 use crate::engine::rules::decode::{Shape, Spanned, named, positive_duration, text};
 use crate::engine::rules::yaml::{Node, Scalar};
@@ -49,6 +50,12 @@ pub(super) fn read(node: &Node, interval: Span, out: &mut Findings) -> Vec<Sourc
 
 fn source(name: &Scalar, node: &Node, interval: Span, out: &mut Findings) -> Source {
     let source_name = SourceName::from(name.value.as_str());
+    if name.value == RULES_SOURCE {
+        let message = format!(
+            "a source cannot be called `{RULES_SOURCE}`: what imported rules record is kept under it"
+        );
+        out.push(Diagnostic::error("reserved-name", name.place(), message).hint("give it another name"));
+    }
     let default_silence = |every: Span| DEFAULT_SILENT_AFTER.max(every.times(DEFAULT_SILENT_INTERVALS));
     let Some(fields) = SOURCE.read(node, out) else {
         let pace = SourcePace { every: interval, silent_after: default_silence(interval) };

@@ -1,14 +1,20 @@
 //! `rearguard.yaml` as written: every section read, nothing looked up between sections yet.
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use super::address;
+use super::listen;
 use super::receiver::{self, WrittenPolicy};
 use super::rollback::{self, WrittenPlan};
-use super::settings::Receiver;
+use super::route;
+use super::settings::{QueryLimits, Receiver};
 use super::source::{self, Source};
 use super::target::{self, WrittenTarget};
+use crate::engine::model::Labels;
 use crate::engine::rules::decode::{Fields, Shape, positive_duration, text, texts};
+use crate::engine::rules::prometheus;
+use crate::engine::rules::written::WrittenRoute;
 use crate::engine::rules::yaml::{Node, Scalar};
 use crate::engine::rules::{Diagnostic, Findings, Place};
 use crate::engine::time::Span;
@@ -21,14 +27,17 @@ const ROOT: Shape = Shape {
         "control",
         "interval",
         "listen",
+        "query",
         "external_url",
+        "external_labels",
         "targets",
         "sources",
         "rollbacks",
         "receivers",
         "escalations",
+        "routes",
     ],
-    later: &["people", "schedules", "calendars", "routes", "ingest", "heartbeat", "silences"],
+    later: &["people", "schedules", "calendars", "ingest", "heartbeat", "silences"],
 };
 
 const DEFAULT_STATE: &str = "/var/lib/rearguard";
@@ -42,7 +51,13 @@ pub(super) struct Written {
     pub(super) rules: Vec<Scalar>,
     pub(super) state: PathBuf,
     pub(super) control: PathBuf,
+    pub(super) listen: Option<SocketAddr>,
+    pub(super) query: QueryLimits,
     pub(super) external_url: Option<String>,
+    pub(super) external_labels: Labels,
+    /// Time between two evaluations of imported groups that say nothing.
+    pub(super) group_interval: Span,
+    pub(super) routes: Vec<WrittenRoute>,
     pub(super) targets: Vec<WrittenTarget>,
     pub(super) sources: Vec<Source>,
     pub(super) rollbacks: Vec<WrittenPlan>,
@@ -56,12 +71,21 @@ pub(super) struct Written {
 pub(super) fn read(root: &Node, directory: &Path, out: &mut Findings) -> Option<Written> {
     let fields = ROOT.read(root, out)?;
     let interval = fields.get("interval").and_then(|node| positive_duration(node, "`interval`", out));
+    // Imported rules were written for Prometheus' own default: they get it unless root says another interval.
+    let group_interval = interval.as_ref().map_or(prometheus::DEFAULT_INTERVAL, |interval| interval.value);
     let interval = interval.map_or(DEFAULT_INTERVAL, |interval| interval.value);
     Some(Written {
         rules: rules(&fields, out),
         state: path(&fields, "state", DEFAULT_STATE, directory, out),
         control: path(&fields, "control", DEFAULT_CONTROL, directory, out),
+        listen: listen::listen(&fields, out),
+        query: listen::limits(&fields, out),
         external_url: outside(&fields, out),
+        external_labels: fields
+            .get("external_labels")
+            .map_or_else(Labels::empty, |node| route::external_labels(node, out)),
+        group_interval,
+        routes: fields.get("routes").map_or_else(Vec::new, |node| route::read(node, out)),
         targets: fields.required("targets", out).map_or_else(Vec::new, |node| target::read(node, out)),
         sources: fields
             .required("sources", out)
@@ -89,15 +113,8 @@ fn path(fields: &Fields<'_>, key: &str, default: &str, directory: &Path, out: &m
     directory.join(written.map_or(default, |written| &written.value))
 }
 
-/// Reads the settings of the status page, which this version does not serve: ignoring them harms nobody.
+/// Reads the address of the status page, which this version does not serve: ignoring it harms nobody.
 fn outside(fields: &Fields<'_>, out: &mut Findings) -> Option<String> {
-    if fields.get("listen").is_some() {
-        let message = "the status page is not served by this version yet: nothing listens there";
-        out.push(
-            Diagnostic::warning("not-served-yet", fields.key_place("listen"), message)
-                .hint("`rearguard status` shows the same over the control socket"),
-        );
-    }
     let written = text(fields.get("external_url")?, "`external_url`", out)?;
     address::url(written, "`external_url`", out)?;
     let message = "pages will link to this address, but no status page is served there by this version yet";

@@ -11,6 +11,7 @@ use super::clock::Clock;
 use super::core::Message;
 use crate::config::Scrape;
 use crate::engine::model::SourceName;
+use crate::engine::series::Observation;
 use crate::sources::scrape::{InvalidScrapeSettings, ScrapeSettings, Scraper};
 
 /// The tasks that ask, by source.
@@ -76,11 +77,24 @@ async fn ask(scraper: Scraper, every: Duration, clock: Clock, inbox: Sender<Mess
     let mut ticks = tokio::time::interval(every);
     // A tick that was missed is gone: two scrapes at once would tell nothing new.
     ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
+    let mut failing = false;
     loop {
         ticks.tick().await;
         let observation = scraper.scrape(clock.now(), clock.wall_offset()).await;
+        tell_change(&observation, &mut failing);
         if inbox.send(Message::Observed { observation, arrived: Instant::now() }).is_err() {
             return;
         }
     }
+}
+
+/// Logs that a source begins to fail, or answers again: its silence becomes an incident much later.
+fn tell_change(observation: &Observation, failing: &mut bool) {
+    let source = &observation.source;
+    match &observation.answer {
+        Err(failure) if !*failing => tracing::warn!(%source, %failure, "source fails"),
+        Ok(_) if *failing => tracing::info!(%source, "source answers again"),
+        _ => {}
+    }
+    *failing = observation.answer.is_err();
 }

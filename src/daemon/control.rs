@@ -12,12 +12,15 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{oneshot, watch};
 
 use super::core::{DaemonStatus, Message};
+use super::listener::Listening;
+use super::queries::answer::Answered;
+use super::queries::{Queries, Question};
 use crate::engine::decision::Command;
 use crate::engine::model::RollbackId;
 use crate::journal::{Reader, Record};
 
-/// How long one request may be.
-const REQUEST_BYTES_MAX: usize = 64 * 1024;
+/// How long one request may be: room for the longest expression, escaped.
+const REQUEST_BYTES_MAX: usize = 512 * 1024;
 
 /// How many events one answer holds where they are not followed.
 const EVENTS_MAX: usize = 10_000;
@@ -36,6 +39,8 @@ pub enum Request {
         #[serde(default)]
         follow: bool,
     },
+    /// The value of an expression.
+    Query(Question),
     /// Tell what became of a step in doubt.
     Settle {
         /// The rollback.
@@ -51,19 +56,34 @@ pub enum Request {
 pub enum Answer {
     /// How things stand.
     Status(Box<DaemonStatus>),
+    /// The value.
+    Answered(Box<Answered>),
     /// It is done.
     Done,
     /// It is not done; the text says why.
     Error(String),
 }
 
-/// The socket and what stands behind it.
+/// What stands behind the socket.
+#[derive(Clone, Debug)]
+pub struct Behind {
+    /// The engine.
+    pub inbox: Sender<Message>,
+    /// Where the journal ends, as it grows.
+    pub head: watch::Receiver<u64>,
+    /// Where the journal is.
+    pub state: PathBuf,
+    /// Who answers queries.
+    pub queries: Queries,
+    /// How the HTTP listener does.
+    pub listening: watch::Receiver<Listening>,
+}
+
+/// The socket.
 pub struct Control {
     path: PathBuf,
     listener: UnixListener,
-    inbox: Sender<Message>,
-    head: watch::Receiver<u64>,
-    state: PathBuf,
+    behind: Behind,
 }
 
 impl Control {
@@ -73,12 +93,7 @@ impl Control {
     ///
     /// # Errors
     /// The socket's directory is missing or not writable.
-    pub fn bind(
-        path: &Path,
-        inbox: Sender<Message>,
-        head: watch::Receiver<u64>,
-        state: &Path,
-    ) -> std::io::Result<Self> {
+    pub fn bind(path: &Path, behind: Behind) -> std::io::Result<Self> {
         if let Some(directory) = path.parent() {
             std::fs::create_dir_all(directory)?;
         }
@@ -88,7 +103,7 @@ impl Control {
         }
         let listener = UnixListener::bind(path)?;
         std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o660))?;
-        Ok(Self { path: path.to_owned(), listener, inbox, head, state: state.to_owned() })
+        Ok(Self { path: path.to_owned(), listener, behind })
     }
 
     /// Serves until it is dropped.
@@ -96,11 +111,7 @@ impl Control {
         loop {
             match self.listener.accept().await {
                 Ok((stream, _)) => {
-                    let peer = Peer {
-                        inbox: self.inbox.clone(),
-                        head: self.head.clone(),
-                        state: self.state.clone(),
-                    };
+                    let peer = Peer { behind: self.behind.clone() };
                     tokio::spawn(async move {
                         if let Err(error) = peer.serve(stream).await {
                             tracing::debug!(%error, "a control connection ended early");
@@ -125,9 +136,7 @@ impl Drop for Control {
 
 /// One connection.
 struct Peer {
-    inbox: Sender<Message>,
-    head: watch::Receiver<u64>,
-    state: PathBuf,
+    behind: Behind,
 }
 
 impl Peer {
@@ -142,6 +151,10 @@ impl Peer {
                     continue;
                 }
                 Ok(Request::Status {}) => self.status().await,
+                Ok(Request::Query(question)) => {
+                    let answered = self.behind.queries.ask(question, None, Box::new).await;
+                    answered.map_or_else(|error| Answer::Error(error.to_string()), Answer::Answered)
+                }
                 Ok(Request::Settle { rollback, done }) => {
                     self.want(Command::Settle { rollback, done, by: who.clone() }).await
                 }
@@ -154,18 +167,21 @@ impl Peer {
 
     async fn status(&self) -> Answer {
         let (ask, answer) = oneshot::channel();
-        if self.inbox.send(Message::Asked(ask)).is_err() {
+        if self.behind.inbox.send(Message::Asked(ask)).is_err() {
             return Answer::Error("the engine is going down".to_owned());
         }
         match answer.await {
-            Ok(status) => Answer::Status(status),
+            Ok(mut status) => {
+                status.listening = self.behind.listening.borrow().clone();
+                Answer::Status(status)
+            }
             Err(_) => Answer::Error("the engine is going down".to_owned()),
         }
     }
 
     async fn want(&self, command: Command) -> Answer {
         let (tell, answer) = oneshot::channel();
-        if self.inbox.send(Message::Wanted { command, answer: tell }).is_err() {
+        if self.behind.inbox.send(Message::Wanted { command, answer: tell }).is_err() {
             return Answer::Error("the engine is going down".to_owned());
         }
         match answer.await {
@@ -182,7 +198,7 @@ impl Peer {
         follow: bool,
     ) -> std::io::Result<()> {
         loop {
-            let state = self.state.clone();
+            let state = self.behind.state.clone();
             let records = tokio::task::spawn_blocking(move || read_events(&state, after)).await;
             match records {
                 Ok(Ok(records)) => {
@@ -194,10 +210,10 @@ impl Peer {
                 Ok(Err(why)) => return send(write, &Answer::Error(why)).await,
                 Err(error) => return send(write, &Answer::Error(error.to_string())).await,
             }
-            if *self.head.borrow_and_update() > after {
+            if *self.behind.head.borrow_and_update() > after {
                 continue;
             }
-            if !follow || self.head.changed().await.is_err() {
+            if !follow || self.behind.head.changed().await.is_err() {
                 return Ok(());
             }
         }

@@ -12,11 +12,13 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use super::clock::Clock;
 use super::latency::{Latencies, LatencyReport};
+use super::listener::Listening;
 use super::log;
+use super::queries::{self, Need};
 use super::systemd::Systemd;
 use crate::engine::Status;
 use crate::engine::decision::{Command, Effect, Input, Setup, counted};
-use crate::engine::evaluation::SavedWindow;
+use crate::engine::evaluation::SavedMeasurements;
 use crate::engine::series::Observation;
 use crate::engine::time::{Span, Timestamp};
 use crate::journal::{DurableEngine, Fatal, GoodSetup, Handled, Journal, SampleStore};
@@ -54,6 +56,8 @@ pub enum Message {
     },
     /// Somebody wants to know how things stand.
     Asked(oneshot::Sender<Box<DaemonStatus>>),
+    /// A query needs something to read.
+    Needed(Need),
     /// Another set of files comes into force.
     Files {
         /// The set.
@@ -97,6 +101,9 @@ pub struct DaemonStatus {
     pub targets: Vec<(String, crate::engine::decision::Mode)>,
     /// How long things take.
     pub latencies: LatencyReport,
+    /// How the HTTP listener does; filled in by the control socket, as the engine does not know.
+    #[serde(default)]
+    pub listening: Listening,
 }
 
 /// The engine's thread.
@@ -111,7 +118,7 @@ pub struct Core {
     pub(super) latencies: Latencies,
     pub(super) wake_at: Option<Timestamp>,
     pub(super) snapshot_seq: u64,
-    pub(super) saved_windows: Vec<SavedWindow>,
+    pub(super) saved: SavedMeasurements,
     pub(super) pruned: Instant,
 }
 
@@ -175,6 +182,7 @@ impl Core {
                 self.hand_out(handled);
             }
             Message::Asked(answer) => drop(answer.send(Box::new(self.status()))),
+            Message::Needed(need) => queries::hand_out(need, self.engine.engine(), self.clock.now()),
             Message::Files { setup, files, degraded } => {
                 let fingerprint = setup.fingerprint.clone();
                 self.engine.engine_mut().replace_setup(setup, clock.engine);
@@ -201,6 +209,9 @@ impl Core {
     fn hand_out(&mut self, handled: Handled) {
         let head = self.engine.head();
         self.wake_at = handled.wake_at;
+        for written in &handled.recorded {
+            self.samples.append(written);
+        }
         for event in &handled.events {
             log::event(event);
         }
@@ -248,11 +259,11 @@ impl Core {
     }
 
     fn save_measurements(&mut self) {
-        let windows = self.engine.engine().saved_windows();
-        let saved = if windows == self.saved_windows { Ok(()) } else { self.samples.save_windows(&windows) };
+        let measured = self.engine.engine().saved_measurements();
+        let saved = if measured == self.saved { Ok(()) } else { self.samples.save_windows(&measured) };
         match saved.and_then(|()| self.samples.flush()) {
             Ok(opened) => {
-                self.saved_windows = windows;
+                self.saved = measured;
                 if let Some((aside, why)) = opened.set_aside {
                     tracing::warn!(aside = %aside.display(), %why, "the store of samples was damaged and begins anew");
                 }
@@ -303,6 +314,7 @@ impl Core {
             engine: engine.status(self.clock.now()),
             targets: setup.targets.iter().map(|(name, target)| (name.to_string(), target.mode)).collect(),
             latencies: self.latencies.report(),
+            listening: Listening::Off,
         }
     }
 

@@ -14,7 +14,9 @@ pub mod core;
 pub mod dispatch;
 pub mod files;
 pub mod latency;
+pub mod listener;
 mod log;
+pub mod queries;
 pub mod start;
 pub mod systemd;
 pub mod wiring;
@@ -35,10 +37,12 @@ use crate::engine::rules::Level;
 use crate::journal::{Fatal, GoodSetup, Witness};
 use ask::Asking;
 use clock::Clock;
-use control::Control;
+use control::{Behind, Control};
 use core::Message;
 use dispatch::Instruction;
 use files::Watching;
+use listener::{Listener, Serve};
+use queries::Queries;
 use start::Started;
 
 /// How a daemon is started.
@@ -49,6 +53,8 @@ pub struct Options {
     pub strict: bool,
     /// This program: steps are started through it.
     pub gate: PathBuf,
+    /// What serves `listen:`; without it nothing does.
+    pub serve: Option<Serve>,
     /// Is told of every point at which a crash must lose nothing.
     pub witness: Witness,
 }
@@ -80,19 +86,26 @@ impl From<std::io::Error> for DaemonError {
 ///
 /// # Errors
 /// See [`DaemonError`].
-pub async fn run(options: Options) -> Result<(), DaemonError> {
+pub async fn run(mut options: Options) -> Result<(), DaemonError> {
     crate::sources::http_client::install_crypto_provider();
     let signals = SignalsInfo::<WithOrigin>::new([SIGTERM, SIGINT, SIGHUP])?;
     let (inbox, messages) = std::sync::mpsc::channel();
     let Started { loaded, degraded, mut core, orders, dispatcher, head } = start::start(&options, &inbox)?;
-    let control = Control::bind(&loaded.config.control, inbox.clone(), head, &loaded.config.state).map_err(
-        |error| {
-            DaemonError::Host(format!(
-                "cannot bind the control socket {}: {error}",
-                loaded.config.control.display()
-            ))
-        },
-    )?;
+    let queries = Queries::new(inbox.clone(), loaded.config.query);
+    let listener = Listener::open(loaded.config.listen, options.serve.take(), queries.clone());
+    let behind = Behind {
+        inbox: inbox.clone(),
+        head,
+        state: loaded.config.state.clone(),
+        queries,
+        listening: listener.standing(),
+    };
+    let control = Control::bind(&loaded.config.control, behind).map_err(|error| {
+        DaemonError::Host(format!(
+            "cannot bind the control socket {}: {error}",
+            loaded.config.control.display()
+        ))
+    })?;
     let clock = core.clock.clone();
     let mut asking = Asking::default();
     if let Err(problems) = asking.follow(&loaded.config.sources, &clock, &inbox) {
@@ -124,6 +137,8 @@ pub async fn run(options: Options) -> Result<(), DaemonError> {
         refused: degraded,
     };
     daemon.live(signals, engine_over).await;
+    // What is served asks the engine, which is about to go.
+    listener.close().await;
     daemon.stop(dispatching).await;
     controlling.abort();
     match thread.join() {
@@ -234,6 +249,11 @@ impl Daemon {
             || loaded.config.control != self.loaded.config.control
         {
             return self.refuse_because("`state` and `control` change with a restart only".to_owned());
+        }
+        if loaded.config.listen != self.loaded.config.listen
+            || loaded.config.query != self.loaded.config.query
+        {
+            tracing::warn!("`listen` and `query` change with a restart only; everything else is in force");
         }
         if let Err(problems) = self.asking.follow(&loaded.config.sources, &self.clock, &self.inbox) {
             for problem in problems {

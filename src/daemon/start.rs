@@ -18,7 +18,7 @@ use crate::effects::receiver::Receiver;
 use crate::effects::step::is_alive;
 use crate::engine::Engine;
 use crate::engine::decision::{Input, Phase, Restart, State};
-use crate::engine::evaluation::{MAX_RESTORE_GAP, SavedWindow};
+use crate::engine::evaluation::{MAX_RESTORE_GAP, SavedMeasurements};
 use crate::engine::model::ReceiverName;
 use crate::engine::time::Span;
 use crate::journal::{
@@ -203,7 +203,7 @@ fn core(
         latencies: Latencies::default(),
         wake_at: None,
         snapshot_seq,
-        saved_windows: Vec::new(),
+        saved: SavedMeasurements::default(),
         pruned: std::time::Instant::now(),
     })
 }
@@ -223,15 +223,14 @@ fn gap(last: Option<&ClockReading>, now: &ClockReading) -> Span {
 
 /// Takes up measurements; after too long a gap they say nothing about now.
 fn restore(engine: &mut Engine, samples: &mut SampleStore, now: &ClockReading, gap: Span) {
-    let windows: Vec<SavedWindow> = match samples.load_windows() {
-        Ok(windows) if gap <= MAX_RESTORE_GAP => windows.unwrap_or_default(),
-        Ok(_) => {
-            tracing::info!(%gap, "windows are not taken up: the daemon was down for too long");
-            Vec::new()
-        }
+    if gap > MAX_RESTORE_GAP {
+        tracing::info!(%gap, "windows are not taken up: the daemon was down for too long");
+    }
+    let saved = match samples.load_windows::<SavedMeasurements>() {
+        Ok(saved) => saved.unwrap_or_default().after(gap),
         Err(error) => {
-            tracing::warn!(%error, "windows cannot be taken up; they begin anew");
-            Vec::new()
+            tracing::warn!(%error, "windows and alerts cannot be taken up; they begin anew");
+            SavedMeasurements::default()
         }
     };
     match samples.load(now.engine - engine.retention()) {
@@ -239,7 +238,7 @@ fn restore(engine: &mut Engine, samples: &mut SampleStore, now: &ClockReading, g
         Ok(loaded) if loaded.observations.iter().any(|observation| observation.at > now.engine) => {
             tracing::warn!("samples are not taken up: they are younger than the journal's clock");
         }
-        Ok(loaded) => engine.restore(windows, &loaded.observations),
+        Ok(loaded) => engine.restore(saved, &loaded.observations),
         Err(error) => tracing::warn!(%error, "samples cannot be taken up; there is a gap"),
     }
 }

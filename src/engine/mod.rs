@@ -27,10 +27,13 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use decision::{Decision, Event, IllegalTransition, Input, Phase, Setup, State};
-use evaluation::{Check, CheckKey, Measurements, SavedWindow, SourceLook, TriggerLook, Watch};
+use evaluation::{
+    ActiveAlert, Check, CheckKey, FailingRule, GroupLook, Measurements, SavedMeasurements, SourceLook,
+    TriggerLook, Watch,
+};
 use model::{RollbackId, SourceName};
 use rules::Condition;
-use series::Observation;
+use series::{Observation, Store};
 use time::{Span, Timestamp};
 
 /// Both halves of the core over one set of files: measurements, which are rebuilt, and state, which is its events.
@@ -50,6 +53,12 @@ pub struct Status {
     pub sources: Vec<SourceLook>,
     /// Every trigger.
     pub triggers: Vec<TriggerLook>,
+    /// Every imported alert that is pending or firing.
+    #[serde(default)]
+    pub alerts: Vec<ActiveAlert>,
+    /// Every imported rule whose last evaluation failed.
+    #[serde(default)]
+    pub failing_rules: Vec<FailingRule>,
     /// How many series are remembered.
     pub series: usize,
     /// How many samples are remembered.
@@ -74,8 +83,8 @@ impl Engine {
     }
 
     /// Takes up what was measured before a restart.
-    pub fn restore(&mut self, windows: Vec<SavedWindow>, observations: &[Observation]) {
-        self.measurements.restore(windows, observations, &watch(&self.setup, &self.state));
+    pub fn restore(&mut self, saved: SavedMeasurements, observations: &[Observation]) {
+        self.measurements.restore(saved, observations, &watch(&self.setup, &self.state));
     }
 
     /// Takes in what a source said; what it means goes to [`Engine::decide`].
@@ -83,8 +92,9 @@ impl Engine {
         Input::Judged(self.measurements.observe(observation, &watch(&self.setup, &self.state)))
     }
 
-    /// Looks for windows that have become full and sources that have gone silent; what it means goes to [`Engine::decide`].
-    pub fn look(&self, now: Timestamp) -> Input {
+    /// Evaluates the groups that are due, looks for windows that have become full and sources that have gone silent; what
+    /// it means goes to [`Engine::decide`].
+    pub fn look(&mut self, now: Timestamp) -> Input {
         Input::Judged(self.measurements.look(&watch(&self.setup, &self.state), now))
     }
 
@@ -114,9 +124,34 @@ impl Engine {
         &self.state
     }
 
-    /// Returns the windows to be saved.
-    pub fn saved_windows(&self) -> Vec<SavedWindow> {
-        self.measurements.saved_windows()
+    /// Returns the windows and alerts to be saved.
+    pub fn saved_measurements(&self) -> SavedMeasurements {
+        self.measurements.saved()
+    }
+
+    /// Returns what imported groups have written since the last call, to be saved with the observations.
+    pub fn take_recorded(&mut self) -> Vec<Observation> {
+        self.measurements.take_recorded()
+    }
+
+    /// Returns every imported group with its rules and alerts.
+    pub fn rules_look(&self) -> Vec<GroupLook> {
+        self.measurements.groups(&watch(&self.setup, &self.state))
+    }
+
+    /// Returns every imported alert that is pending or firing.
+    pub fn alerts_look(&self) -> Vec<ActiveAlert> {
+        self.measurements.alerts()
+    }
+
+    /// Returns what is remembered of samples: for queries.
+    pub fn store(&self) -> &Store {
+        &self.measurements.store
+    }
+
+    /// Returns what every trigger looks like.
+    pub fn trigger_looks(&self) -> Vec<TriggerLook> {
+        self.measurements.triggers(&watch(&self.setup, &self.state))
     }
 
     /// Returns how far back the rules look.
@@ -137,6 +172,8 @@ impl Engine {
             now,
             sources: self.measurements.sources(),
             triggers: self.measurements.triggers(&watch),
+            alerts: self.measurements.alerts(),
+            failing_rules: self.measurements.failing_rules(&watch),
             series,
             samples,
             state: self.state.clone(),
@@ -162,6 +199,9 @@ fn watch<'a>(setup: &'a Setup, state: &State) -> Watch<'a> {
         rules: &setup.rules,
         paces: &setup.sources,
         versions: detect.collect(),
+        evaluates_groups: !state.stopping,
+        external_labels: &setup.external_labels,
+        external_url: &setup.external_url,
         checks: state.rollbacks.iter().flat_map(|(id, rollback)| checks(setup, *id, rollback)).collect(),
         wall_offset: state.wall_offset,
     }

@@ -205,7 +205,7 @@ mod tests {
         for value in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY, 0.1 + 0.2, 5e-324] {
             let evidence = Evidence {
                 value,
-                threshold: 0.02,
+                threshold: Some(0.02),
                 condition: "error_rate > 2%".to_owned(),
                 shown: String::new(),
                 newest_sample: None,

@@ -57,6 +57,8 @@ pub struct Handled {
     pub report: Report,
     /// When the engine must be woken if nothing else happens before.
     pub wake_at: Option<Timestamp>,
+    /// What imported groups have written, to be saved with the observations: a restart goes on from there.
+    pub recorded: Vec<Observation>,
 }
 
 impl Handled {
@@ -65,6 +67,7 @@ impl Handled {
         self.events.extend(next.events);
         self.effects.extend(next.effects);
         self.report.lines.extend(next.report.lines);
+        self.recorded.extend(next.recorded);
         self.wake_at = next.wake_at;
     }
 }
@@ -134,7 +137,8 @@ impl<L: Ledger> DurableEngine<L> {
     /// See [`Fatal`].
     pub fn observe(&mut self, clock: &ClockReading, observation: &Observation) -> Result<Handled, Fatal> {
         let input = self.engine.observe(observation);
-        self.handle(clock, &input)
+        let recorded = self.engine.take_recorded();
+        Ok(Handled { recorded, ..self.handle(clock, &input)? })
     }
 
     /// Looks at every deadline that has passed.
@@ -143,7 +147,8 @@ impl<L: Ledger> DurableEngine<L> {
     /// See [`Fatal`].
     pub fn wake(&mut self, clock: &ClockReading) -> Result<Handled, Fatal> {
         let silence = self.engine.look(clock.engine);
-        let mut handled = self.handle(clock, &silence)?;
+        let recorded = self.engine.take_recorded();
+        let mut handled = Handled { recorded, ..self.handle(clock, &silence)? };
         let deadlines = self.handle(clock, &Input::Woke)?;
         handled.append(deadlines);
         Ok(handled)
@@ -265,6 +270,7 @@ impl<L: Ledger> DurableEngine<L> {
             effects: decision.effects,
             report: decision.report,
             wake_at: decision.wake_at,
+            recorded: Vec::new(),
         }
     }
 

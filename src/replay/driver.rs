@@ -6,7 +6,7 @@ use super::memory::MemoryLedger;
 use super::queue::Queue;
 use crate::engine::Engine;
 use crate::engine::decision::{Effect, Event, Input, Restart, Setup};
-use crate::engine::evaluation::{MAX_RESTORE_GAP, SavedWindow};
+use crate::engine::evaluation::{MAX_RESTORE_GAP, SavedMeasurements};
 use crate::engine::model::EffectId;
 use crate::engine::series::Observation;
 use crate::engine::time::{Span, Timestamp};
@@ -26,8 +26,8 @@ pub enum Timed {
 /// What the sample store has kept of the measurements before a restart.
 #[derive(Clone, Debug, Default)]
 pub struct Saved {
-    /// The windows at the last save.
-    pub windows: Vec<SavedWindow>,
+    /// Windows and alerts at the last save.
+    pub measurements: SavedMeasurements,
     /// The observations until then, oldest first.
     pub observations: Vec<Observation>,
 }
@@ -72,9 +72,8 @@ impl Replay {
         let state = recover_state(snapshot, &events)?;
         let gap = Self::gap(&ledger, &clock);
         let mut engine = Engine::new(setup, state, clock.engine);
-        if gap <= MAX_RESTORE_GAP {
-            engine.restore(saved.windows, &saved.observations);
-        }
+        let observations = if gap <= MAX_RESTORE_GAP { saved.observations } else { Vec::new() };
+        engine.restore(saved.measurements.after(gap), &observations);
         let (epoch, head) = (ledger.open(), ledger.head());
         let engine = DurableEngine::new(engine, ledger, epoch, head, Arc::new(|_| {}));
         Ok(Self { engine, clock, queue: Queue::default(), wake_at: None, slip: Span::ZERO })
@@ -106,6 +105,7 @@ impl Replay {
             all.events.extend(handled.events);
             all.effects.extend(handled.effects);
             all.report.lines.extend(handled.report.lines);
+            all.recorded.extend(handled.recorded);
         }
         all.wake_at = self.wake_at;
         Ok(all)

@@ -7,6 +7,7 @@
 mod driver;
 mod memory;
 mod queue;
+pub mod rule_test;
 pub mod simulator;
 mod timeline;
 

@@ -1,6 +1,7 @@
 //! The daemon from end to end: the real program as a process, real sockets, and what its users see of it.
 
 mod actuators;
+mod api;
 mod application;
 mod bad_input;
 #[path = "../daemon_fixture/mod.rs"]
@@ -8,6 +9,7 @@ mod daemon_fixture;
 mod deliveries;
 mod files;
 mod foreign;
+mod imported;
 mod modes;
 mod restart;
 mod supervision;

@@ -102,7 +102,7 @@ fn order(effect: u64) -> StepOrder {
 pub fn incident() -> Vec<(Vec<Happening>, Vec<Effect>)> {
     let evidence = Some(Evidence {
         value: f64::INFINITY,
-        threshold: 0.1 + 0.2,
+        threshold: Some(0.1 + 0.2),
         condition: "error_rate > 2%".to_owned(),
         shown: "12.3%".to_owned(),
         newest_sample: Some(Timestamp::from_millis(900)),

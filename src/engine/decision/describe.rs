@@ -194,6 +194,10 @@ impl fmt::Display for Refusal {
             Self::AtMost { count, per } => write!(f, "{count} rollbacks in {per} are the target's limit"),
             Self::Journal(why) => write!(f, "the journal cannot be written: {}", OneLine(why)),
             Self::Stopping => f.write_str("the daemon is going down"),
+            Self::RestsOnAbsence => f.write_str("absence never acts by itself"),
+            Self::SourceFailed(source) => {
+                write!(f, "source {source} does not answer; it begins if the alert still fires once it does")
+            }
         }
     }
 }

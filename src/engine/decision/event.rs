@@ -303,6 +303,10 @@ pub enum Refusal {
     Journal(String),
     /// The daemon is going down.
     Stopping,
+    /// Series that are not there can make the imported alert fire, and absence never acts by itself (E2).
+    RestsOnAbsence,
+    /// A source that the imported rule reads does not answer: what it says may be half of the truth (E2).
+    SourceFailed(SourceName),
 }
 
 /// How a rollback ended.

@@ -1,19 +1,20 @@
 //! Triggers' states and incidents: what opens one, what joins it, what ends it.
 
+use super::alerts::{is_gone, is_imported};
 use super::draft::Draft;
 use super::effect::{DeliveryReport, MessageKind};
-use super::event::{Cause, Happening, Refusal};
+use super::event::{Cause, Happening};
+use super::firing::Firing;
 use super::placeholders::fill_text;
-use super::rollback::Phase;
 use super::state::TriggerState;
 use crate::engine::evaluation::{Judged, Judgement, Silence, TriggerKey, UnknownReason, Verdict};
-use crate::engine::model::{IncidentId, PlanName, ReceiverName, Severity, SourceName, TargetName};
+use crate::engine::model::{IncidentId, ReceiverName, Severity, SourceName, TargetName};
 use crate::engine::report::Reason;
 use crate::engine::rules::Trigger;
 use crate::engine::time::Span;
 
 /// How long a trigger may be neither good nor bad before that is an incident of its own (E2).
-const BLIND_AFTER: Span = Span::from_secs(60);
+pub(super) const BLIND_AFTER: Span = Span::from_secs(60);
 
 /// The target that incidents of the daemon itself are filed under.
 const OWN_TARGET: &str = "rearguard";
@@ -38,6 +39,9 @@ impl Draft<'_> {
         self.take_checks(&judged.checks);
         for judgement in &judged.judgements {
             self.take_judgement(judgement);
+        }
+        if let Some(alerts) = &judged.alerts {
+            self.take_alerts(alerts);
         }
     }
 
@@ -79,66 +83,20 @@ impl Draft<'_> {
             let reason = Reason::WindowFilling { breached: window.breached, of: window.of };
             return self.report.add(trigger.name.to_string(), reason);
         }
-        let key = &judgement.key;
-        let since = window.since.unwrap_or(self.now);
-        self.emit(Happening::TriggerFiring { key: key.clone(), since, evidence: judgement.evidence.clone() });
         let shown = judgement.evidence.as_ref().map_or("no value", |evidence| evidence.shown.as_str());
         let reason = format!("{} for {}: measured {shown}", trigger.when.text, trigger.window.of);
-        let summary = summary_of(trigger, shown, &reason);
-        if let Some(incident) = self.state().open_incident(&Cause::Trigger(key.clone())) {
-            // It was quiet for a while, and the rollback of then is over: people must hear that it did not last.
-            if !self.is_busy(incident) {
-                self.begin_rollback(incident, trigger, summary);
-            }
-            return;
-        }
-        let incident = IncidentId(self.state().next_incident);
-        self.emit(Happening::IncidentOpened {
-            incident,
-            cause: Cause::Trigger(key.clone()),
-            target: trigger.target.clone(),
+        self.fire(Firing {
+            key: &judgement.key,
+            then: &trigger.then,
             severity: trigger.severity,
+            since: window.since.unwrap_or(self.now),
+            summary: summary_of(trigger, shown, &reason),
             reason,
-            since,
+            details: Vec::new(),
             evidence: judgement.evidence.clone(),
             runbook: trigger.runbook.clone(),
-            notify: self.setup.receivers_of(trigger.then.page.as_ref()).into_iter().collect(),
+            barred: None,
         });
-        self.begin_rollback(incident, trigger, summary);
-    }
-
-    /// Begins the wanted rollback, or says why not; pages either way.
-    fn begin_rollback(&mut self, incident: IncidentId, trigger: &Trigger, summary: String) {
-        let mut details = Vec::new();
-        let mut refused = None;
-        let mut begun = None;
-        if let Some(plan) = &trigger.then.rollback {
-            match self.arbitrate(incident, &trigger.target, plan) {
-                Ok(rollback) => {
-                    details.push(format!("Rollback {rollback} by plan `{plan}` has begun."));
-                    begun = Some(rollback);
-                }
-                Err(refusal) => {
-                    let why = self.explain(&refusal);
-                    details.push(format!("No rollback by plan `{plan}`: {why}"));
-                    self.report.add(trigger.name.to_string(), Reason::NotBegun(why.clone()));
-                    // A shadow or a joined rollback is told in the page itself; the rest calls for a human.
-                    if self.calls_for_a_human(&refusal) {
-                        refused = Some((plan.clone(), why));
-                    }
-                }
-            }
-        } else {
-            details.push("No rollback is configured for this trigger.".to_owned());
-        }
-        self.page_incident(incident, MessageKind::Trigger, summary, details);
-        if let Some((plan, why)) = refused {
-            self.page_refusal(incident, plan.as_str(), &why);
-        }
-        // After the page, so that nobody reads of an outcome before its beginning.
-        if let Some(rollback) = begun {
-            self.advance(rollback);
-        }
     }
 
     fn take_blindness(&mut self, trigger: &Trigger, judgement: &Judgement) {
@@ -236,7 +194,7 @@ impl Draft<'_> {
         self.open_and_page(what, self.now, notify, advice);
     }
 
-    fn open_and_page(
+    pub(super) fn open_and_page(
         &mut self,
         what: Opening,
         since: crate::engine::time::Timestamp,
@@ -302,7 +260,7 @@ impl Draft<'_> {
     }
 
     /// Returns whether a rollback of the incident is in flight.
-    fn is_busy(&self, id: IncidentId) -> bool {
+    pub(super) fn is_busy(&self, id: IncidentId) -> bool {
         let state = self.state();
         let Some(incident) = state.incidents.get(&id) else { return false };
         incident.ran.values().any(|run| state.rollbacks.get(run).is_some_and(|run| !run.has_ended()))
@@ -315,8 +273,11 @@ impl Draft<'_> {
 
     /// Lets go of what rules and sources that are gone have left behind.
     pub(super) fn forget_removed(&mut self) {
-        let rules = &self.setup.rules.triggers;
-        let gone = |key: &TriggerKey| !rules.contains_key(&(key.target.clone(), key.trigger.clone()));
+        let setup = self.setup;
+        let gone = |key: &TriggerKey| match is_imported(key) {
+            true => is_gone(setup, key),
+            false => !setup.rules.triggers.contains_key(&(key.target.clone(), key.trigger.clone())),
+        };
         let removed: Vec<TriggerKey> =
             self.state().triggers.keys().filter(|key| gone(key)).cloned().collect();
         for key in removed {
@@ -379,84 +340,14 @@ impl Draft<'_> {
         self.emit(Happening::StepEnded { rollback, effect, ending: ending.clone() });
         self.advance(rollback);
     }
-
-    /// Returns whether a refusal must be paged by itself: a shadow and a rollback under way are told in the page anyway.
-    fn calls_for_a_human(&self, refusal: &Refusal) -> bool {
-        match refusal {
-            Refusal::Shadow => false,
-            Refusal::Joined(rollback) => {
-                let run = self.state().rollbacks.get(rollback);
-                run.is_some_and(|run| matches!(run.phase, Phase::InDoubt { .. }))
-            }
-            _ => true,
-        }
-    }
-
-    /// Says in words why a rollback is not begun.
-    pub(super) fn explain(&self, refusal: &Refusal) -> String {
-        match refusal {
-            Refusal::Joined(rollback) => match self.state().rollbacks.get(rollback).map(|run| &run.phase) {
-                Some(Phase::InDoubt { .. }) => format!("{rollback} is in doubt and holds the target"),
-                _ => format!("{rollback} is under way already"),
-            },
-            // A person wants to hear how long, not until which instant of engine time.
-            Refusal::Cooldown { until } => {
-                format!("the target cools down for another {}", until.since(self.now).rounded())
-            }
-            other => other.to_string(),
-        }
-    }
-
-    /// Returns the plan's run if it may begin, else the first reason why not.
-    fn arbitrate(
-        &mut self,
-        incident: IncidentId,
-        target: &TargetName,
-        plan: &PlanName,
-    ) -> Result<crate::engine::model::RollbackId, Refusal> {
-        match super::arbitration::permit(self.state(), self.setup, self.now, incident, target, plan) {
-            Ok(()) => Ok(self.decide_rollback(incident, target, plan)),
-            Err(refusal) => {
-                self.emit(Happening::RollbackNotBegun {
-                    incident,
-                    target: target.clone(),
-                    plan: plan.clone(),
-                    refusal: refusal.clone(),
-                });
-                Err(refusal)
-            }
-        }
-    }
-
-    fn decide_rollback(
-        &mut self,
-        incident: IncidentId,
-        target: &TargetName,
-        plan: &PlanName,
-    ) -> crate::engine::model::RollbackId {
-        let rollback = crate::engine::model::RollbackId(self.state().next_rollback);
-        let known = self.setup.plans.get(plan);
-        self.emit(Happening::RollbackDecided {
-            rollback,
-            incident,
-            target: target.clone(),
-            plan: plan.clone(),
-            deadline: self.now + known.map_or(Span::ZERO, |plan| plan.deadline),
-            plan_fingerprint: known.map(super::Plan::fingerprint).unwrap_or_default(),
-            steps: known
-                .map(|plan| plan.steps.iter().map(|step| step.name.clone()).collect())
-                .unwrap_or_default(),
-        });
-        rollback
-    }
 }
 
 /// What an incident is opened with.
-struct Opening {
-    cause: Cause,
-    target: TargetName,
-    severity: Severity,
-    reason: String,
+pub(super) struct Opening {
+    pub(super) cause: Cause,
+    pub(super) target: TargetName,
+    pub(super) severity: Severity,
+    pub(super) reason: String,
 }
 
 fn summary_of(trigger: &Trigger, shown: &str, reason: &str) -> String {

@@ -6,8 +6,10 @@ use sha2::{Digest, Sha256};
 
 use super::placeholders::SUMMARY_PLACEHOLDERS;
 use super::setup::{Plan, Policy, Setup, SourcePace, Step, Target, Verify};
-use crate::engine::model::{PlanName, PolicyName, ReceiverName, SourceName, TargetName};
+use crate::engine::model::{Labels, PlanName, PolicyName, ReceiverName, SourceName, TargetName};
 use crate::engine::rules::compile::{self, Indicators, hex};
+use crate::engine::rules::prometheus::{GroupDefaults, routes};
+use crate::engine::rules::written::WrittenRoute;
 use crate::engine::rules::yaml::Scalar;
 use crate::engine::rules::{
     Catalog, Condition, Diagnostic, Findings, Place, RuleFiles, SourceFile, Verified,
@@ -30,6 +32,14 @@ pub struct Declared {
     pub receivers: BTreeSet<ReceiverName>,
     /// The rhythm of every source, broken ones included.
     pub sources: BTreeMap<SourceName, SourcePace>,
+    /// What follows from imported alerts.
+    pub routes: Vec<WrittenRoute>,
+    /// What imported groups take where they say nothing.
+    pub group_defaults: GroupDefaults,
+    /// Labels that this daemon's alerts carry to the outside.
+    pub external_labels: Labels,
+    /// Where people reach this daemon; empty where there is nothing.
+    pub external_url: String,
 }
 
 /// A rollback plan whose conditions are still text.
@@ -72,7 +82,12 @@ pub fn link(
     found: Findings,
 ) -> Result<(Setup, Vec<Diagnostic>), Vec<Diagnostic>> {
     let mut out = found;
-    let compiled = compile::compile(rule_files, &catalog(declared), &mut out);
+    let catalog = catalog(declared);
+    let compiled = compile::compile(rule_files, &catalog, &mut out);
+    let routes = routes::link(&declared.routes, &catalog, &mut out);
+    if routes.len() == declared.routes.len() {
+        routes::doubt(compiled.rules.groups.iter().map(|group| &**group), &routes, &mut out);
+    }
     let mut plans = BTreeMap::new();
     for (name, plan) in &declared.plans {
         let users: Vec<&TargetName> =
@@ -94,12 +109,14 @@ pub fn link(
     let setup = Setup {
         fingerprint: fingerprint(std::iter::once(root_file).chain(rule_files.files)),
         rules: compiled.rules,
+        routes,
+        external_labels: declared.external_labels.clone(),
+        external_url: declared.external_url.clone(),
         targets: declared.targets.clone(),
         plans,
         policies: declared.policies.clone(),
         receivers: declared.receivers.clone(),
         sources: declared.sources.clone(),
-        ..Setup::default()
     };
     out.conclude(setup)
 }
@@ -111,6 +128,7 @@ fn catalog(declared: &Declared) -> Catalog {
         plans: declared.plan_names.clone(),
         policies: declared.policies.keys().cloned().collect(),
         summary_placeholders: &SUMMARY_PLACEHOLDERS,
+        group_defaults: declared.group_defaults,
     }
 }
 

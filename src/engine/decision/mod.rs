@@ -3,11 +3,13 @@
 //! [`decide`] returns what happens as data and changes nothing; [`apply`] is the only way in which state changes. The
 //! executor of an effect has no choices left, and every "no" has a named reason.
 
+mod alerts;
 mod arbitration;
 mod describe;
 mod draft;
 pub mod effect;
 pub mod event;
+mod firing;
 mod incident;
 pub mod input;
 pub mod link;

@@ -69,7 +69,7 @@ impl Draft<'_> {
             severity: incident.severity,
             reason: incident.reason.clone(),
             value: incident.evidence.as_ref().map(|evidence| evidence.value),
-            threshold: incident.evidence.as_ref().map(|evidence| evidence.threshold),
+            threshold: incident.evidence.as_ref().and_then(|evidence| evidence.threshold),
             since: incident.since,
             since_unix_ms: (incident.since + state.wall_offset).as_millis(),
             version: target.and_then(|target| target.version.clone()),

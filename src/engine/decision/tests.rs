@@ -204,7 +204,7 @@ impl Story {
 fn evidence(value: f64) -> Evidence {
     Evidence {
         value,
-        threshold: 0.02,
+        threshold: Some(0.02),
         condition: "errors > 2%".to_owned(),
         shown: format!("{}%", value * 100.0),
         newest_sample: None,

@@ -5,8 +5,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde::{Deserialize, Serialize};
-
+use super::groups::{Groups, RULES_SOURCE};
+use super::look::{SourceLook, TriggerLook};
+use super::saved::{SavedMeasurements, SavedWindow};
 use super::shown::shown;
 use super::verdict::{
     CheckVerdict, Evidence, Judged, Judgement, Silence, TriggerKey, UnknownReason, Verdict, WindowFill,
@@ -33,23 +34,20 @@ pub const MAX_RESTORE_GAP: Span = Span::from_secs(3600);
 /// What is remembered of samples and windows.
 #[derive(Clone, Debug)]
 pub struct Measurements {
-    store: Store,
+    pub(in crate::engine) store: Store,
     windows: BTreeMap<TriggerKey, Watched>,
     heard: BTreeMap<SourceName, Hearing>,
     retention: Span,
     /// The newest observation: answers that come late are judged no earlier than what was judged before them.
     newest: Timestamp,
-}
-
-/// One trigger's window over one label set, as it is saved.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct SavedWindow {
-    /// Whose.
-    pub key: TriggerKey,
-    /// The hash of the rule that filled it; another rule's window is not taken up.
-    pub fingerprint: String,
-    /// The window.
-    pub window: Window,
+    /// The imported groups.
+    groups: Groups,
+    /// Since when every source has answered or failed; no group is evaluated before.
+    ready: Option<Timestamp>,
+    /// What groups have written and nobody has fetched yet.
+    recorded: Vec<Observation>,
+    /// When series that groups wrote were last looked through for old points.
+    retained: Timestamp,
 }
 
 #[derive(Clone, Debug)]
@@ -67,33 +65,9 @@ struct Hearing {
     last_good: Option<Timestamp>,
     /// Since when every answer has been good.
     good_since: Option<Timestamp>,
+    /// The second of those answers: from there on a rate over them has a value.
+    settled_at: Option<Timestamp>,
     last: Option<Result<(), SourceFailure>>,
-}
-
-/// What a trigger looks like now, for `status`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct TriggerLook {
-    /// Whose.
-    pub key: TriggerKey,
-    /// The last verdict; `None` before the first.
-    pub verdict: Option<Verdict>,
-    /// What it rests on.
-    pub evidence: Option<Evidence>,
-    /// How full its window is.
-    pub window: WindowFill,
-}
-
-/// What a source looks like now, for `status`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct SourceLook {
-    /// Which.
-    pub source: SourceName,
-    /// Its last good answer.
-    pub last_good: Option<Timestamp>,
-    /// Its last failure, while its last answer was one.
-    pub failure: Option<SourceFailure>,
-    /// Whether it has been asked and heard at all.
-    pub heard: bool,
 }
 
 impl Measurements {
@@ -106,6 +80,10 @@ impl Measurements {
             heard: BTreeMap::new(),
             retention: MIN_RETENTION,
             newest: now,
+            groups: Groups::default(),
+            ready: None,
+            recorded: Vec::new(),
+            retained: now,
         };
         new.rewatch(watch, &[], now);
         new
@@ -132,6 +110,7 @@ impl Measurements {
             let query = &condition.indicator.query;
             selectors.extend(query.selectors().map(|selector| selector.over(elsewhere.clone())));
         }
+        retention = retention.max(self.watch_groups(watch, &mut selectors, now));
         selectors.extend(watch.versions.iter().filter_map(|(_, detect)| version_selector(detect)));
         selectors.sort_by(|left, right| left.key().cmp(right.key()));
         selectors.dedup();
@@ -146,27 +125,39 @@ impl Measurements {
             self.store.remove_source(&source);
         }
         for source in watch.paces.keys() {
-            let new = || Hearing { asked_since: now, last_good: None, good_since: None, last: None };
+            let new = || Hearing {
+                asked_since: now,
+                last_good: None,
+                good_since: None,
+                settled_at: None,
+                last: None,
+            };
             self.heard.entry(source.clone()).or_insert_with(new);
         }
+        self.note_ready(now);
         self.windows.retain(|key, watched| {
             let rule = watch.rules.triggers.get(&(key.target.clone(), key.trigger.clone()));
             rule.is_some_and(|rule| rule.fingerprint == watched.fingerprint)
         });
     }
 
-    /// Takes up what was saved before a restart: windows, and the observations that they were judged on.
+    /// Takes up what was saved before a restart: windows, alerts, and the observations that they were judged on.
     ///
     /// Sources stay unheard: nothing is judged before they have answered anew.
-    pub fn restore(&mut self, windows: Vec<SavedWindow>, observations: &[Observation], watch: &Watch<'_>) {
+    pub fn restore(&mut self, saved: SavedMeasurements, observations: &[Observation], watch: &Watch<'_>) {
         for observation in observations {
+            if observation.source.as_str() == RULES_SOURCE {
+                self.restore_recorded(observation);
+                continue;
+            }
             // What went in before the restart goes in again; the bound on series held then, too.
             if let Err(too_many) = self.store.ingest(observation) {
                 let failed = Self::failed_by(observation, too_many.to_string());
                 self.ingest_failure(&failed);
             }
         }
-        for saved in windows {
+        self.groups.restore(saved.groups, self.newest, &self.store);
+        for saved in saved.windows {
             let rule = watch.rules.triggers.get(&(saved.key.target.clone(), saved.key.trigger.clone()));
             if rule.is_some_and(|rule| rule.fingerprint == saved.fingerprint) {
                 let watched = Watched {
@@ -180,16 +171,15 @@ impl Measurements {
         }
     }
 
-    /// Returns every window that is not empty, to be saved.
-    pub fn saved_windows(&self) -> Vec<SavedWindow> {
+    /// Returns every window that is not empty and every group, to be saved.
+    pub fn saved(&self) -> SavedMeasurements {
         let filled = self.windows.iter().filter(|(_, watched)| watched.window != Window::default());
-        filled
-            .map(|(key, watched)| SavedWindow {
-                key: key.clone(),
-                fingerprint: watched.fingerprint.clone(),
-                window: watched.window.clone(),
-            })
-            .collect()
+        let windows = filled.map(|(key, watched)| SavedWindow {
+            key: key.clone(),
+            fingerprint: watched.fingerprint.clone(),
+            window: watched.window.clone(),
+        });
+        SavedMeasurements { windows: windows.collect(), groups: self.groups.saved() }
     }
 
     /// Takes in one observation and judges whatever needs its source.
@@ -208,13 +198,16 @@ impl Measurements {
         }
         if let Some(hearing) = self.heard.get_mut(source) {
             if answer.is_ok() {
-                if hearing.last != Some(Ok(())) {
-                    hearing.good_since = Some(now);
+                if hearing.last == Some(Ok(())) {
+                    hearing.settled_at.get_or_insert(now);
+                } else {
+                    (hearing.good_since, hearing.settled_at) = (Some(now), None);
                 }
                 hearing.last_good = Some(now);
             }
             hearing.last = Some(answer);
         }
+        self.note_ready(now);
         let rules = watch.rules.triggers.values();
         let judgements: Vec<Judgement> = rules
             .filter(|rule| rule.sources.contains(source))
@@ -229,8 +222,10 @@ impl Measurements {
         judged
     }
 
-    /// Returns which windows have become full since the last observation, which sources are silent now and which answer.
-    pub fn look(&self, watch: &Watch<'_>, now: Timestamp) -> Judged {
+    /// Evaluates the groups that are due; returns what they say, which windows have become full since the last
+    /// observation, which sources are silent now and which answer.
+    pub fn look(&mut self, watch: &Watch<'_>, now: Timestamp) -> Judged {
+        let alerts = self.evaluate_due(watch, now);
         let due = |rule: &std::sync::Arc<Trigger>| {
             let key = key_of(rule);
             let watched = self.windows.get(&key)?;
@@ -246,7 +241,7 @@ impl Measurements {
             (*verdict == Verdict::Breached && window.full && !before.full).then(judgement)
         };
         let judgements = watch.rules.triggers.values().filter_map(due).collect();
-        let mut judged = Judged { judgements, ..Judged::default() };
+        let mut judged = Judged { judgements, alerts, ..Judged::default() };
         for (source, hearing) in &self.heard {
             if matches!(hearing.last, Some(Ok(()))) {
                 judged.answering.push(source.clone());
@@ -263,7 +258,8 @@ impl Measurements {
         judged
     }
 
-    /// Returns when the next window becomes full or the next source silent if nothing is heard before.
+    /// Returns when the next group is due, the next window becomes full or the next source silent if nothing is heard
+    /// before. A group that is due already is not forgotten: it is due now.
     pub fn wake_at(&self, watch: &Watch<'_>, now: Timestamp) -> Option<Timestamp> {
         let silent = self.heard.iter().filter_map(|(source, hearing)| {
             let since = hearing.last_good.unwrap_or(hearing.asked_since);
@@ -272,7 +268,7 @@ impl Measurements {
         let full = watch.rules.triggers.values().filter_map(|rule| {
             self.windows.get(&key_of(rule)).and_then(|watched| watched.window.due(&rule.window))
         });
-        silent.chain(full).filter(|at| *at > now).min()
+        silent.chain(full).filter(|at| *at > now).chain(self.next_evaluation(watch, now)).min()
     }
 
     /// Returns what every trigger looks like.
@@ -455,7 +451,7 @@ impl Measurements {
         };
         let evidence = Evidence {
             value,
-            threshold: condition.threshold,
+            threshold: Some(condition.threshold),
             condition: condition.text.clone(),
             shown: shown(value, condition.indicator.unit),
             newest_sample: evaluated.newest_sample,
@@ -485,6 +481,8 @@ impl Measurements {
         }
     }
 }
+
+mod imported;
 
 /// A native trigger yields one series: its key has no labels.
 fn key_of(rule: &Trigger) -> TriggerKey {

@@ -1,12 +1,21 @@
 //! Indicators and conditions -> verdicts with evidence, and sustained windows over them.
 
+pub mod alerting;
+pub mod groups;
+pub mod look;
 pub mod measurements;
+pub mod saved;
 pub mod shown;
 pub mod verdict;
 pub mod watch;
 pub mod window;
 
-pub use measurements::{MAX_RESTORE_GAP, Measurements, SavedWindow, SourceLook, TriggerLook};
+pub use alerting::{AlertJudgement, AlertRuleStanding, AlertsJudged};
+pub use groups::{ALERT_NAME, ActiveAlert, AlertState, GroupLook};
+pub use look::{FailingRule, SourceLook, TriggerLook};
+pub use measurements::{MAX_RESTORE_GAP, Measurements};
+pub use saved::{SavedMeasurements, SavedWindow};
+pub use shown::shown;
 pub use verdict::{
     CheckKey, CheckVerdict, Evidence, Judged, Judgement, Silence, TriggerKey, UnknownReason, Verdict,
     WindowFill,

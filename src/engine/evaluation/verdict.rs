@@ -4,6 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use super::alerting::AlertsJudged;
 use crate::engine::model::{Labels, RollbackId, SourceName, TargetName, TriggerName, stored_number};
 use crate::engine::series::SourceFailure;
 use crate::engine::time::{Span, Timestamp};
@@ -67,9 +68,9 @@ pub struct Evidence {
     /// The measured value, in the indicator's base unit.
     #[serde(with = "stored_number")]
     pub value: f64,
-    /// The threshold, in the same unit.
-    #[serde(with = "stored_number")]
-    pub threshold: f64,
+    /// The threshold, in the same unit; an imported rule's is within its expression.
+    #[serde(with = "stored_number::optional", default)]
+    pub threshold: Option<f64>,
     /// The condition as written.
     pub condition: String,
     /// The value with its unit, for people: `12.3%`, `250ms`.
@@ -161,4 +162,6 @@ pub struct Judged {
     pub answering: Vec<SourceName>,
     /// The version that each target's detection metric shows, where it shows exactly one.
     pub versions: Vec<(TargetName, String)>,
+    /// Imported alerts, where a group was evaluated.
+    pub alerts: Option<AlertsJudged>,
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::verdict::CheckKey;
-use crate::engine::model::{SourceName, TargetName};
+use crate::engine::model::{Labels, SourceName, TargetName};
 use crate::engine::rules::{Condition, RuleSet};
 use crate::engine::time::{Span, Timestamp};
 
@@ -51,6 +51,12 @@ pub struct Watch<'a> {
     pub versions: Vec<(&'a TargetName, &'a DetectVersion)>,
     /// Verifications under way.
     pub checks: Vec<Check<'a>>,
+    /// Whether imported groups are evaluated; not once the daemon goes down and asks nobody any more.
+    pub evaluates_groups: bool,
+    /// What templates show as `$externalLabels`.
+    pub external_labels: &'a Labels,
+    /// What templates show as `$externalURL`.
+    pub external_url: &'a str,
     /// Wall time minus engine time, for `time()` and `@`.
     pub wall_offset: Span,
 }

@@ -16,13 +16,10 @@ use crate::engine::time::{Span, Timestamp};
 pub const LOOKBACK: Span = Span::from_secs(300);
 
 /// How many points and elements one evaluation may touch; Prometheus' default for samples in memory is the same.
-const MAX_WORK: u64 = 50_000_000;
+pub const MAX_SAMPLES: u64 = 50_000_000;
 
 /// What one step of a subquery costs beside the elements that it yields: about as much as touching so many samples.
 pub(super) const STEP_WORK: usize = 200;
-
-/// What each point of a subquery costs: it is not only touched but kept.
-pub(super) const POINT_WORK: usize = 4;
 
 /// When and how a plan is evaluated.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -38,6 +35,9 @@ pub struct EvalContext {
     pub read_instead: BTreeMap<SourceName, SourceName>,
     /// The range query that this is one step of; an instant query where absent.
     pub query: Option<QueryRange>,
+    /// How many points one evaluation may make for its subqueries: what it costs in memory beside its result and the
+    /// store. [`MAX_SAMPLES`] where absent.
+    pub max_samples: Option<u64>,
 }
 
 /// A range query: what `start()`, `end()`, `step()` and `range()` say. In engine time.
@@ -119,7 +119,17 @@ impl EvalError {
 }
 
 pub(super) fn evaluate(plan: &Plan, store: &Store, context: &EvalContext) -> Result<Evaluated, EvalError> {
-    let evaluation = Evaluation { store, context, newest: Cell::new(None), work: Cell::new(0) };
+    evaluate_counted(plan, store, context).map(|(evaluated, _)| evaluated)
+}
+
+/// Evaluates a plan; returns also how many points and elements were touched.
+pub(super) fn evaluate_counted(
+    plan: &Plan,
+    store: &Store,
+    context: &EvalContext,
+) -> Result<(Evaluated, u64), EvalError> {
+    let evaluation =
+        Evaluation { store, context, newest: Cell::new(None), work: Cell::new(0), held: Cell::new(0) };
     let at = context.at;
     let value = match &plan.root {
         Output::Scalar(scalar) => Value::Scalar(evaluation.scalar(scalar, at)?),
@@ -134,7 +144,7 @@ pub(super) fn evaluate(plan: &Plan, store: &Store, context: &EvalContext) -> Res
         }
         Output::Text(text) => Value::String(text.clone()),
     };
-    Ok(Evaluated { value, newest_sample: evaluation.newest.get() })
+    Ok((Evaluated { value, newest_sample: evaluation.newest.get() }, evaluation.work.get()))
 }
 
 /// One evaluation of one plan.
@@ -143,6 +153,7 @@ pub(super) struct Evaluation<'a> {
     pub(super) context: &'a EvalContext,
     newest: Cell<Option<Timestamp>>,
     work: Cell<u64>,
+    held: Cell<u64>,
 }
 
 impl Evaluation<'_> {
@@ -172,10 +183,24 @@ impl Evaluation<'_> {
     }
 
     fn within_limit(&self, spent: u64, span: TextSpan) -> Result<(), EvalError> {
-        if spent <= MAX_WORK {
+        if spent <= MAX_SAMPLES {
             return Ok(());
         }
-        let message = format!("the query touches more than {MAX_WORK} samples: shorten its ranges");
+        let message = format!("the query touches more than {MAX_SAMPLES} samples: shorten its ranges");
+        Err(EvalError::new(span, message))
+    }
+
+    /// Notes that `amount` points, or as many bytes as they take, were made and are held for a while.
+    pub(super) fn hold(&self, amount: usize, span: TextSpan) -> Result<(), EvalError> {
+        let held = self.held.get().saturating_add(amount as u64);
+        self.held.set(held);
+        let limit = self.context.max_samples.unwrap_or(MAX_SAMPLES);
+        if held <= limit {
+            return Ok(());
+        }
+        let message = format!(
+            "the query makes more than {limit} samples (`max_samples`): shorten its subqueries, or lengthen their steps"
+        );
         Err(EvalError::new(span, message))
     }
 

@@ -21,18 +21,20 @@ mod parser;
 pub mod plan;
 mod print;
 pub mod problem;
+pub mod range;
 mod sampling;
 mod selectors;
 mod summation;
 
 pub use ast::Expr;
 pub use catalog::ValueType;
-pub use evaluate::LOOKBACK;
+pub use evaluate::{LOOKBACK, MAX_SAMPLES};
 pub use lexer::MAX_TEXT;
 pub use plan::{
     EvalContext, EvalError, Evaluated, MatrixSeries, Plan, QueryRange, Scope, Value, VectorSample, compile,
 };
 pub use problem::{Problem, TextSpan};
+pub use range::{InvalidRange, RangeEvaluation};
 
 /// Parses and type-checks an expression.
 ///
@@ -49,4 +51,9 @@ pub fn parse(text: &str) -> Result<Expr, Vec<Problem>> {
 /// Returns the type of a parsed expression.
 pub fn type_of(expr: &Expr) -> ValueType {
     check::type_of(expr)
+}
+
+/// Returns the value of a number or duration that depends on nothing: `5m`, `2 * 60`, `-1`.
+pub fn constant(expr: &Expr) -> Option<f64> {
+    check::constant(expr)
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::ast::{BinaryOp, Edges, Expr};
+use super::catalog::ValueType;
 use super::evaluate;
 use super::functions::{DatePart, RangeFunction};
 use super::lengths::{Length, Moment};
@@ -62,6 +63,35 @@ impl Plan {
     /// needed; and more work than one evaluation may do.
     pub fn evaluate(&self, store: &Store, context: &EvalContext) -> Result<Evaluated, EvalError> {
         evaluate::evaluate(self, store, context)
+    }
+
+    /// Evaluates the plan at every step of a range; the series are sorted by their labels.
+    ///
+    /// A scalar becomes one series without labels. Of the context, `at` and `query` are not looked at.
+    ///
+    /// # Errors
+    ///
+    /// As [`Plan::evaluate`], at the first step that fails; a range with no or too many steps; a plan whose value is
+    /// neither a vector nor a scalar; more work than one query may do. [`RangeEvaluation`] goes step by step.
+    pub fn evaluate_range(
+        &self,
+        store: &Store,
+        range: &QueryRange,
+        context: &EvalContext,
+    ) -> Result<Vec<MatrixSeries>, EvalError> {
+        let mut steps = super::range::RangeEvaluation::new(self, store, *range, context)?;
+        while steps.advance()? {}
+        Ok(steps.finish())
+    }
+
+    /// Returns the type of the plan's value.
+    pub fn value_type(&self) -> ValueType {
+        match self.root {
+            Output::Scalar(_) => ValueType::Scalar,
+            Output::Vector(_) => ValueType::Vector,
+            Output::Matrix(_) => ValueType::Matrix,
+            Output::Text(_) => ValueType::String,
+        }
     }
 
     /// Returns what the plan selects: the store has to keep it.

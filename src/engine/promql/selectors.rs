@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use super::evaluate::{EvalError, Evaluation, LOOKBACK, POINT_WORK, STEP_WORK, VectorSample};
+use super::evaluate::{EvalError, Evaluation, LOOKBACK, STEP_WORK, VectorSample};
 use super::plan::{Select, Vector, Window, WindowSource};
 use super::problem::TextSpan;
 use crate::engine::model::{Labels, is_stale_marker};
@@ -168,7 +168,8 @@ impl<'a> Evaluation<'a> {
         let mut at = first - self.context.wall_offset;
         while at <= end {
             let vector = self.vector(expr, at)?;
-            self.spend(vector.len() * POINT_WORK + STEP_WORK, span)?;
+            self.spend(vector.len() + STEP_WORK, span)?;
+            self.hold(vector.len(), span)?;
             for sample in vector {
                 series.entry(sample.labels).or_default().push(Point { at, value: sample.value });
             }

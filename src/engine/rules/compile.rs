@@ -9,8 +9,9 @@ use sha2::{Digest, Sha256};
 
 use super::condition;
 use super::diagnostic::{Diagnostic, Findings, Place, SourceFile, name_hint, placeholder_hint};
+use super::prometheus::{self, GroupDefaults};
 use super::set::{Condition, Indicator, RuleSet, Then, Trigger, WindowSpec};
-use super::written::{self, RuleFile, WrittenIndicator, WrittenTrigger};
+use super::written::{self, RuleFile, WrittenIndicator, WrittenThen, WrittenTrigger};
 use super::yaml::{self, Scalar};
 use crate::engine::model::{IndicatorName, PlanName, PolicyName, SourceName, TargetName, TriggerName};
 use crate::engine::promql::{self, Plan as QueryPlan, Problem, Scope, TextSpan, ValueType};
@@ -40,6 +41,8 @@ pub struct Catalog {
     pub policies: BTreeSet<PolicyName>,
     /// The `{names}` that a summary may hold.
     pub summary_placeholders: &'static [&'static str],
+    /// What imported groups take where they say nothing.
+    pub group_defaults: GroupDefaults,
 }
 
 /// Whether a plan proves that it helped.
@@ -77,8 +80,13 @@ pub fn compile(rule_files: RuleFiles<'_>, catalog: &Catalog, out: &mut Findings)
     }
     let mut first_places: BTreeMap<(TargetName, TriggerName), Place> = BTreeMap::new();
     let mut pending = Vec::new();
+    let mut groups = Vec::new();
     for file in rule_files.files {
         let written = match yaml::parse(file) {
+            Ok(Some(root)) if prometheus::is_imported(&root) => {
+                groups.extend(prometheus::compile(&root, file, &catalog.group_defaults, out));
+                continue;
+            }
             Ok(Some(root)) => written::read(&root, out),
             Ok(None) => {
                 let message = "this rule file is empty";
@@ -105,6 +113,9 @@ pub fn compile(rule_files: RuleFiles<'_>, catalog: &Catalog, out: &mut Findings)
         }
         pending.push((scope, written.triggers));
     }
+    groups.sort_by(|a, b| (&a.file, &a.name).cmp(&(&b.file, &b.name)));
+    prometheus::settle(&mut groups);
+    compiled.rules.groups = groups.into_iter().map(Arc::new).collect();
     for (scope, triggers) in pending {
         for written in &triggers {
             let key = (scope.target.clone(), TriggerName::from(written.name.value.as_str()));
@@ -134,10 +145,8 @@ struct FileScope {
 
 impl FileScope {
     fn of(file: &SourceFile, written: &RuleFile, catalog: &Catalog, out: &mut Findings) -> Self {
-        if let Some(target) = &written.target
-            && !catalog.targets.contains_key(target.value.as_str())
-        {
-            out.push(unknown(target, "target", catalog.targets.keys().map(TargetName::as_str)));
+        if let Some(target) = &written.target {
+            check_target(target, catalog, out);
         }
         let mut sources = BTreeSet::new();
         for source in &written.sources {
@@ -234,44 +243,61 @@ impl FileScope {
     }
 
     fn then(&self, written: &WrittenTrigger, catalog: &Catalog, out: &mut Findings) -> Then {
-        if !written.has_consequence {
+        if !written.then.something {
             let message = format!("nothing follows when `{}` fires", written.name.value);
             out.push(
                 Diagnostic::warning("no-consequence", written.name.place(), message)
                     .hint("add `then: { page: POLICY }`, and `rollback: PLAN` where it should act"),
             );
         }
-        if let Some(plan) = &written.rollback {
-            self.check_plan(plan, catalog, out);
-        }
-        if let Some(policy) = &written.page
-            && !catalog.policies.contains(policy.value.as_str())
-        {
-            let known = catalog.policies.iter().map(PolicyName::as_str);
-            out.push(unknown(policy, "escalation policy", known));
-        }
-        Then {
-            rollback: written.rollback.as_ref().map(|plan| PlanName::from(plan.value.as_str())),
-            page: written.page.as_ref().map(|policy| PolicyName::from(policy.value.as_str())),
-        }
+        consequence(&written.then, &self.target, catalog, out)
     }
+}
 
-    fn check_plan(&self, plan: &Scalar, catalog: &Catalog, out: &mut Findings) {
-        let name = plan.value.as_str();
-        let Some(verified) = catalog.plans.get(name) else {
-            return out.push(unknown(plan, "rollback plan", catalog.plans.keys().map(PlanName::as_str)));
-        };
-        let Some(allowed) = catalog.targets.get(&self.target) else { return };
-        if !allowed.contains(name) {
-            let message = format!("plan `{name}` may not be run for target `{}`", self.target);
-            let hint = format!("add `{name}` to the target's `plans:` in rearguard.yaml");
-            return out.push(Diagnostic::error("plan-not-allowed", plan.place(), message).hint(hint));
-        }
-        if *verified == Verified::No {
-            let message = format!("plan `{name}` has no `verify`: nobody checks that the rollback helped");
-            let hint = format!("add a `verify` block to `{name}` in rearguard.yaml");
-            out.push(Diagnostic::warning("unverified-plan", plan.place(), message).hint(hint));
-        }
+/// Looks up a target.
+pub fn check_target(written: &Scalar, catalog: &Catalog, out: &mut Findings) {
+    if !catalog.targets.contains_key(written.value.as_str()) {
+        out.push(unknown(written, "target", catalog.targets.keys().map(TargetName::as_str)));
+    }
+}
+
+/// Looks up what follows at `target`.
+pub fn consequence(
+    written: &WrittenThen,
+    target: &TargetName,
+    catalog: &Catalog,
+    out: &mut Findings,
+) -> Then {
+    if let Some(plan) = &written.rollback {
+        check_plan(plan, target, catalog, out);
+    }
+    if let Some(policy) = &written.page
+        && !catalog.policies.contains(policy.value.as_str())
+    {
+        let known = catalog.policies.iter().map(PolicyName::as_str);
+        out.push(unknown(policy, "escalation policy", known));
+    }
+    Then {
+        rollback: written.rollback.as_ref().map(|plan| PlanName::from(plan.value.as_str())),
+        page: written.page.as_ref().map(|policy| PolicyName::from(policy.value.as_str())),
+    }
+}
+
+fn check_plan(plan: &Scalar, target: &TargetName, catalog: &Catalog, out: &mut Findings) {
+    let name = plan.value.as_str();
+    let Some(verified) = catalog.plans.get(name) else {
+        return out.push(unknown(plan, "rollback plan", catalog.plans.keys().map(PlanName::as_str)));
+    };
+    let Some(allowed) = catalog.targets.get(target) else { return };
+    if !allowed.contains(name) {
+        let message = format!("plan `{name}` may not be run for target `{target}`");
+        let hint = format!("add `{name}` to the target's `plans:` in rearguard.yaml");
+        return out.push(Diagnostic::error("plan-not-allowed", plan.place(), message).hint(hint));
+    }
+    if *verified == Verified::No {
+        let message = format!("plan `{name}` has no `verify`: nobody checks that the rollback helped");
+        let hint = format!("add a `verify` block to `{name}` in rearguard.yaml");
+        out.push(Diagnostic::warning("unverified-plan", plan.place(), message).hint(hint));
     }
 }
 

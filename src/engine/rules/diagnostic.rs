@@ -32,6 +32,8 @@ pub enum Level {
     Error,
     /// The set is loaded; someone should look.
     Warning,
+    /// The set is loaded and means what it says; it could say it better. Never counted as a warning.
+    Note,
 }
 
 /// One problem in one file.
@@ -80,6 +82,17 @@ impl SourceFile {
         let line_start = self.line_starts[line - 1];
         let column = self.text[line_start..start].chars().count() + 1;
         Place { file: self.name.clone(), span: start..end, line, column }
+    }
+
+    /// Returns the place of one character by line and column, both counted from 1; what lies outside is clamped.
+    pub fn place_at(&self, line: usize, column: usize) -> Place {
+        let start = self.line_starts.get(line.saturating_sub(1)).copied().unwrap_or(self.text.len());
+        let rest = self.text[start..].split('\n').next().unwrap_or_default();
+        let (at, length) = rest
+            .char_indices()
+            .nth(column.saturating_sub(1))
+            .map_or((rest.len(), 0), |(at, character)| (at, character.len_utf8()));
+        self.place(start + at..start + at + length)
     }
 
     /// Returns the place that means the file as a whole.
@@ -149,6 +162,7 @@ impl fmt::Display for Diagnostic {
         let level = match self.level {
             Level::Error => "error",
             Level::Warning => "warning",
+            Level::Note => "note",
         };
         write!(f, "{}: {level}[{}]: {}", self.place, self.code, self.message)?;
         if let Some(hint) = &self.hint {
@@ -239,6 +253,10 @@ mod tests {
         for (at, line, column) in cases {
             let place = file.place(at..at);
             assert_eq!((place.line, place.column), (line, column), "byte {at}");
+        }
+        let cases = [((1, 1), 0..2), ((2, 4), 10..11), ((2, 99), 14..14), ((99, 1), 15..15)];
+        for ((line, column), bytes) in cases {
+            assert_eq!(file.place_at(line, column).span, bytes, "{line}:{column}");
         }
     }
 

@@ -9,6 +9,8 @@ pub mod condition;
 pub mod decode;
 pub mod diagnostic;
 pub mod groups;
+pub mod lint;
+pub mod prometheus;
 pub mod set;
 pub mod template;
 pub mod written;

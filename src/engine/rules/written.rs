@@ -8,6 +8,7 @@ use super::diagnostic::{Diagnostic, Findings, Place};
 use super::set::Unit;
 use super::yaml::{Node, Scalar};
 use crate::engine::model::Severity;
+use crate::engine::series::Matcher;
 use crate::engine::time::Span;
 
 /// One rule file. What could not be read has been reported and is absent.
@@ -49,18 +50,38 @@ pub struct WrittenTrigger {
     pub summary: Option<Scalar>,
     /// Where people read what to do.
     pub runbook: Option<Scalar>,
+    /// What follows.
+    pub then: WrittenThen,
+}
+
+/// What follows, as written: the block `then`, which is the same everywhere.
+#[derive(Clone, Debug, Default)]
+pub struct WrittenThen {
     /// The plan that is run.
     pub rollback: Option<Scalar>,
     /// The policy that is notified.
     pub page: Option<Scalar>,
-    /// Whether anything was written under `then`, readable or not.
-    pub has_consequence: bool,
+    /// Whether anything was written, readable or not.
+    pub something: bool,
+}
+
+/// A route whose names are not looked up yet.
+#[derive(Clone, Debug)]
+pub struct WrittenRoute {
+    /// Where it is declared.
+    pub place: Place,
+    /// What the alert's labels must be; `None` where that could not be read, which has been reported.
+    pub matchers: Option<Vec<Matcher>>,
+    /// The target that such alerts speak of.
+    pub target: Option<Scalar>,
+    /// What follows.
+    pub then: WrittenThen,
 }
 
 const FILE: Shape = Shape {
     what: "a rule file",
-    keys: &["target", "sources", "indicators", "triggers"],
-    later: &["objectives", "budgets", "gates", "groups", "interval"],
+    keys: &["target", "sources", "indicators", "triggers", "groups"],
+    later: &["objectives", "budgets", "gates", "interval"],
 };
 
 const INDICATOR: Shape = Shape {
@@ -88,6 +109,11 @@ pub const SEVERITIES: [(&str, Severity); 4] = [
 /// Reads a rule file's tree.
 pub fn read(root: &Node, out: &mut Findings) -> RuleFile {
     let Some(fields) = FILE.read(root, out) else { return RuleFile::default() };
+    if fields.get("groups").is_some() {
+        let message = "`groups` are Prometheus' rules, and this file has a target of its own";
+        let hint = "move them into a file of their own; `routes` in rearguard.yaml say what follows";
+        out.push(Diagnostic::error("mixed-file", fields.key_place("groups"), message).hint(hint));
+    }
     let target = fields.required("target", out).and_then(|node| text(node, "`target`", out)).cloned();
     let sources = match fields.required("sources", out) {
         Some(node) => texts(node, "`sources`", out).into_iter().cloned().collect(),
@@ -147,21 +173,8 @@ fn trigger(node: &Node, out: &mut Findings) -> Option<WrittenTrigger> {
     let severity = fields.get("severity").and_then(|node| choice(node, "`severity`", &SEVERITIES, out));
     let summary = fields.get("summary").and_then(|node| text(node, "`summary`", out)).cloned();
     let runbook = fields.get("runbook").and_then(|node| text(node, "`runbook`", out)).cloned();
-    let then = fields.get("then").and_then(|node| THEN.read(node, out));
-    let (rollback, page) = match &then {
-        Some(then) => (
-            then.get("rollback").and_then(|node| rollback(node, out)),
-            then.get("page").and_then(|node| text(node, "`page`", out)).cloned(),
-        ),
-        None => (None, None),
-    };
-    let has_consequence = match &then {
-        Some(then) => {
-            let supported = then.get("rollback").is_some() || then.get("page").is_some();
-            supported || then.has_later("recommend") || then.has_later("veto")
-        }
-        None => fields.get("then").is_some() || fields.has_later("levels"),
-    };
+    let mut then = fields.get("then").map_or_else(WrittenThen::default, |node| read_then(node, out));
+    then.something |= fields.has_later("levels");
     Some(WrittenTrigger {
         name: name?,
         when,
@@ -169,10 +182,22 @@ fn trigger(node: &Node, out: &mut Findings) -> Option<WrittenTrigger> {
         severity: severity.unwrap_or(Severity::High),
         summary,
         runbook,
-        rollback,
-        page,
-        has_consequence,
+        then,
     })
+}
+
+/// Reads a block `then`.
+pub fn read_then(node: &Node, out: &mut Findings) -> WrittenThen {
+    let Some(then) = THEN.read(node, out) else {
+        // It has been reported, and something was meant to follow.
+        return WrittenThen { something: true, ..WrittenThen::default() };
+    };
+    let supported = then.get("rollback").is_some() || then.get("page").is_some();
+    WrittenThen {
+        rollback: then.get("rollback").and_then(|node| rollback(node, out)),
+        page: then.get("page").and_then(|node| text(node, "`page`", out)).cloned(),
+        something: supported || then.has_later("recommend") || then.has_later("veto"),
+    }
 }
 
 /// Reads `for`. Its other forms (a share, a count) exist in the format; taking one for another would change what fires.

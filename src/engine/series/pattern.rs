@@ -59,6 +59,20 @@ impl Pattern {
     }
 }
 
+/// Compiles a pattern as Go's `regexp` takes it, for templates: unanchored, and a dot is no newline.
+///
+/// # Errors
+///
+/// As [`Pattern::new`].
+pub fn unanchored(pattern: &str) -> Result<regex::Regex, InvalidPattern> {
+    let invalid = |reason: String| InvalidPattern { pattern: pattern.to_owned(), reason };
+    let rewritten = Rewriter::new(pattern).rewrite().map_err(invalid)?;
+    regex::RegexBuilder::new(&rewritten)
+        .size_limit(1 << 20)
+        .build()
+        .map_err(|error| invalid(last_line(&error)))
+}
+
 impl fmt::Debug for Pattern {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.regex.as_str())

@@ -1,5 +1,7 @@
 //! The store: series by source, their recent points, and who may read which.
 
+pub mod excerpt;
+
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;

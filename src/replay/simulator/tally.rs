@@ -51,6 +51,8 @@ pub(super) fn event(event: &Event, state: &State, setup: &Setup, counters: &mut 
             Refusal::AtMost { .. } => "refused: at most",
             Refusal::Journal(_) => "refused: journal",
             Refusal::Stopping => "refused: stopping",
+            Refusal::RestsOnAbsence => "refused: rests on absence",
+            Refusal::SourceFailed(_) => "refused: source failed",
         },
         _ => return,
     };

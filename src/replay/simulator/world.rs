@@ -237,6 +237,7 @@ impl World {
                     self.checks.heard(observation);
                     self.unsaved.push(observation.clone());
                 }
+                self.unsaved.extend(stepped.handled.recorded.iter().cloned());
                 if let Some(Timed::Setup(setup)) = &stepped.what {
                     let now = self.host.to_engine(self.host.now);
                     self.checks.reloaded(setup, now);

@@ -358,6 +358,25 @@ pub(super) fn sample<'a>(
     Ok(Line { number, name, labels: first..last, value, wall_timestamp, role: Role::Untyped })
 }
 
+/// Reads value and timestamp of a line whose series, which ends at byte `from`, is known already.
+pub(super) fn tail(text: &str, from: usize, format: Format) -> Parsed<(&str, Option<i64>)> {
+    let mut cursor = Cursor::new(text, format);
+    cursor.skip_to(from);
+    match format {
+        Format::Text => cursor.blanks(),
+        Format::OpenMetrics => cursor.single_space()?,
+    }
+    let value = cursor.number("a value")?;
+    let wall_timestamp = match format {
+        Format::Text => cursor.tail_of_text()?,
+        Format::OpenMetrics => {
+            let name = text.split(['{', ' ']).next().unwrap_or_default();
+            cursor.tail_of_open_metrics(name, &mut Vec::new())?
+        }
+    };
+    Ok((value, wall_timestamp))
+}
+
 /// Returns whether a byte separates tokens.
 pub(super) fn is_blank(byte: u8) -> bool {
     matches!(byte, b' ' | b'\t')

@@ -14,7 +14,9 @@
 
 mod canonical;
 mod line;
+pub mod lint;
 mod number;
+pub mod recording;
 mod scan;
 
 use std::borrow::Cow;
@@ -205,7 +207,21 @@ type LabelRange = Range<usize>;
 ///
 /// [`PageError`]: one bad line fails the page, because half a page looks like a healthy one (E2).
 pub fn parse(body: &[u8], format: Format, max_samples: usize) -> Result<Page<'_>, PageError> {
-    let scanned = scan::scan(body, format, max_samples)?;
+    parse_telling(body, format, max_samples, MAX_REPORTED)
+}
+
+/// Reads a whole page, as [`parse`], and goes on after bad lines until it has `max_faults` of them.
+///
+/// # Errors
+///
+/// As [`parse`], with up to `max_faults` bad lines.
+pub fn parse_telling(
+    body: &[u8],
+    format: Format,
+    max_samples: usize,
+    max_faults: usize,
+) -> Result<Page<'_>, PageError> {
+    let scanned = scan::scan(body, format, max_samples, max_faults)?;
     let values = canonical::read(&scanned)?;
     Ok(Page { lines: scanned.lines, labels: scanned.labels, values })
 }

@@ -34,6 +34,15 @@ pub(super) fn spelling(text: &str) -> Option<Spelling> {
     (mantissa_is_number && exponent_is_number).then_some(Spelling::Finite)
 }
 
+/// Returns the value that `text` spells; `None` where it spells none, or one that a 64-bit float cannot hold.
+pub(super) fn value(text: &str) -> Option<f64> {
+    match spelling(text)? {
+        Spelling::NotANumber => Some(f64::NAN),
+        Spelling::Infinite => Some(if text.starts_with('-') { f64::NEG_INFINITY } else { f64::INFINITY }),
+        Spelling::Finite => text.parse::<f64>().ok().filter(|value| value.is_finite()),
+    }
+}
+
 /// Converts an OpenMetrics timestamp, seconds with a fraction, to milliseconds, cut off as Prometheus does.
 pub(super) fn milliseconds(text: &str) -> Option<i64> {
     match spelling(text)? {

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use super::line::{self, Cursor, Fault, Line, Parsed, Role};
-use super::{BadLine, Format, LabelPair, MAX_LINE_BYTES, MAX_REPORTED, PageError, number};
+use super::{BadLine, Format, LabelPair, MAX_LINE_BYTES, PageError, number};
 
 /// The sample lines of a valid page, numbers still as text.
 #[derive(Debug)]
@@ -38,13 +38,19 @@ enum End {
 struct Scanner<'a> {
     format: Format,
     max_samples: usize,
+    max_faults: usize,
     scanned: Scanned<'a>,
     types: BTreeMap<Cow<'a, str>, FamilyType>,
     faults: Vec<BadLine>,
 }
 
-/// Walks over the whole page.
-pub(super) fn scan(body: &[u8], format: Format, max_samples: usize) -> Result<Scanned<'_>, PageError> {
+/// Walks over the whole page; stops after `max_faults` bad lines.
+pub(super) fn scan(
+    body: &[u8],
+    format: Format,
+    max_samples: usize,
+    max_faults: usize,
+) -> Result<Scanned<'_>, PageError> {
     let text = match std::str::from_utf8(body) {
         Ok(text) => text,
         Err(error) => return Err(PageError::Malformed(vec![not_utf8(body, error.valid_up_to())])),
@@ -52,6 +58,7 @@ pub(super) fn scan(body: &[u8], format: Format, max_samples: usize) -> Result<Sc
     let mut scanner = Scanner {
         format,
         max_samples,
+        max_faults,
         scanned: Scanned { lines: Vec::new(), labels: Vec::new() },
         types: BTreeMap::new(),
         faults: Vec::new(),
@@ -61,7 +68,7 @@ pub(super) fn scan(body: &[u8], format: Format, max_samples: usize) -> Result<Sc
 }
 
 /// Describes the line that holds the first invalid byte.
-fn not_utf8(body: &[u8], at: usize) -> BadLine {
+pub(super) fn not_utf8(body: &[u8], at: usize) -> BadLine {
     let line = memchr::memchr_iter(b'\n', &body[..at]).count() + 1;
     let start = memchr::memrchr(b'\n', &body[..at]).map_or(0, |newline| newline + 1);
     let end = memchr::memchr(b'\n', &body[at..]).map_or(body.len(), |newline| at + newline);
@@ -74,7 +81,7 @@ impl<'a> Scanner<'a> {
     fn walk(&mut self, text: &'a str) -> Result<(), PageError> {
         let mut rest = text;
         let mut number = 0;
-        while !rest.is_empty() && self.faults.len() < MAX_REPORTED {
+        while !rest.is_empty() && self.faults.len() < self.max_faults {
             number += 1;
             let newline = memchr::memchr(b'\n', rest.as_bytes());
             let (line, tail) = newline.map_or((rest, ""), |at| (&rest[..at], &rest[at + 1..]));
@@ -102,7 +109,7 @@ impl<'a> Scanner<'a> {
             }
             rest = tail;
         }
-        if self.format == Format::OpenMetrics && self.faults.len() < MAX_REPORTED {
+        if self.format == Format::OpenMetrics && self.faults.len() < self.max_faults {
             self.fault(number + 1, "", 0, "expected `# EOF`; the page may be cut off");
         }
         Ok(())

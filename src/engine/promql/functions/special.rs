@@ -4,10 +4,12 @@ use super::super::aggregations::{ascending, descending};
 use super::super::evaluate::{EvalError, Evaluation, VectorSample, unique};
 use super::super::histogram::per_histogram;
 use super::super::plan::{Scalar, Vector, VectorKind};
+use super::super::problem::TextSpan;
 use super::labels::{label_join, label_replace};
 use super::order::sort_by_labels;
 use super::{greater, lesser, mapped};
 use crate::engine::model::Labels;
+use crate::engine::series::Point;
 use crate::engine::time::Timestamp;
 
 impl Evaluation<'_> {
@@ -49,9 +51,13 @@ impl Evaluation<'_> {
                 return Ok(vector);
             }
             VectorKind::LabelReplace(replace) => {
-                label_replace(replace, self.vector(&replace.operand, at)?, node.span)?
+                let vector = label_replace(replace, self.vector(&replace.operand, at)?, node.span)?;
+                self.hold_texts(vector, &replace.destination, node.span)?
             }
-            VectorKind::LabelJoin(join) => label_join(join, self.vector(&join.operand, at)?, node.span)?,
+            VectorKind::LabelJoin(join) => {
+                let vector = label_join(join, self.vector(&join.operand, at)?, node.span)?;
+                self.hold_texts(vector, &join.destination, node.span)?
+            }
             VectorKind::HistogramQuantile(quantile, operand) => {
                 let q = self.scalar(quantile, at)?;
                 per_histogram(&self.vector(operand, at)?, |buckets| buckets.quantile(q))
@@ -66,6 +72,18 @@ impl Evaluation<'_> {
             _ => return Err(EvalError::new(node.span, "this node has no evaluation of its own")),
         };
         unique(vector, node.span)
+    }
+
+    /// Counts the values that were made for a label as the points that they take the room of.
+    fn hold_texts(
+        &self,
+        vector: Vec<VectorSample>,
+        label: &str,
+        span: TextSpan,
+    ) -> Result<Vec<VectorSample>, EvalError> {
+        let bytes: usize = vector.iter().filter_map(|sample| sample.labels.get(label)).map(str::len).sum();
+        self.hold(bytes / size_of::<Point>(), span)?;
+        Ok(vector)
     }
 
     /// One element per histogram and quantile; the quantile is the value of a label.

@@ -9,6 +9,7 @@ fn catalog() -> Catalog {
         plans: [("undo".into(), Verified::Yes), ("other".into(), Verified::Yes)].into(),
         policies: ["ops".into()].into(),
         summary_placeholders: &["value"],
+        group_defaults: GroupDefaults::default(),
     }
 }
 

@@ -40,7 +40,7 @@ impl World {
         if self.stopped_life != Some(self.life) {
             self.checks.silence_told(replay.engine().setup(), self.host.to_engine(self.host.now))?;
         }
-        self.saved.windows = replay.engine().saved_windows();
+        self.saved.measurements = replay.engine().saved_measurements();
         self.saved.observations.append(&mut self.unsaved);
         let oldest = self.host.to_engine(self.host.now) - SAMPLES_KEPT;
         self.saved.observations.retain(|observation| observation.at >= oldest);

@@ -1,0 +1,423 @@
+//! Queries from outside: bounded in number, time and samples, and never on the engine's thread.
+//!
+//! The engine hands out a copy of what a query needs and goes on; the rest happens on a few threads of its own. Outside
+//! speaks wall time, the engine its own: here one becomes the other.
+
+pub mod answer;
+pub mod rules;
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::mpsc::Sender;
+use std::time::{Duration, Instant};
+
+use serde::{Deserialize, Serialize};
+use tokio::sync::{Semaphore, oneshot};
+
+use super::core::Message;
+use crate::config::QueryLimits;
+use crate::engine::Engine;
+use crate::engine::model::Labels;
+use crate::engine::promql::{
+    self, EvalContext, EvalError, Plan, QueryRange, RangeEvaluation, Scope, ValueType,
+};
+use crate::engine::series::{Kept, Selector, SeriesCopy, Store, TooManySamples};
+use crate::engine::time::{Span, Timestamp};
+use answer::{Answered, Data};
+use rules::RuleGroupLook;
+
+/// How many queries may wait for each one that is evaluated.
+const WAITING_PER_WORKER: usize = 8;
+
+/// What is asked.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Question {
+    /// The expression.
+    pub expression: String,
+    /// For when.
+    pub when: When,
+}
+
+/// For when something is asked, in milliseconds of wall time since 1970.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum When {
+    /// The time at which the engine hears of it.
+    Now {},
+    /// One instant.
+    At {
+        /// The instant.
+        wall_ms: i64,
+    },
+    /// Every step of a range.
+    Range {
+        /// The first step.
+        start_wall_ms: i64,
+        /// The last instant.
+        end_wall_ms: i64,
+        /// The distance of two steps, in milliseconds.
+        step_ms: i64,
+    },
+}
+
+/// Why there is no answer.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum QueryError {
+    /// What was asked cannot be understood.
+    #[error("{0}")]
+    BadData(String),
+    /// It was understood and has no value.
+    #[error("{0}")]
+    Execution(String),
+    /// It took too long.
+    #[error("the query took longer than {0} (`query.timeout`)")]
+    Timeout(Span),
+    /// Too many others ask, or the engine is going down.
+    #[error("{0}")]
+    Unavailable(String),
+    /// A mistake of ours.
+    #[error("{0}")]
+    Internal(String),
+}
+
+impl From<TooManySamples> for QueryError {
+    fn from(error: TooManySamples) -> Self {
+        Self::Execution(error.to_string())
+    }
+}
+
+impl From<EvalError> for QueryError {
+    fn from(error: EvalError) -> Self {
+        Self::Execution(error.to_string())
+    }
+}
+
+/// What the engine's thread is asked for. Each is answered in a moment, with copies.
+#[derive(Debug)]
+pub enum Need {
+    /// Samples.
+    Samples {
+        /// What is read.
+        selectors: Vec<Selector>,
+        /// The first instant that is asked about, in wall time; `None` for now.
+        first_wall: Option<Timestamp>,
+        /// From how far before that instant on; `None` for all that is remembered.
+        reach: Option<Span>,
+        /// How many at most.
+        limit: u64,
+        /// Where they go.
+        answer: oneshot::Sender<Result<Taken, TooManySamples>>,
+    },
+    /// The label sets of series.
+    LabelSets {
+        /// Which; all, where empty.
+        selectors: Vec<Selector>,
+        /// The wall time within which they must have a sample; both ends count.
+        within_wall: (Timestamp, Timestamp),
+        /// Where they go.
+        answer: oneshot::Sender<(BTreeSet<Labels>, Vec<Kept>)>,
+    },
+    /// A sign of life.
+    Alive(oneshot::Sender<()>),
+    /// The rules and their alerts.
+    Rules(oneshot::Sender<Vec<RuleGroupLook>>),
+}
+
+/// Copied samples, and how time stood when they were copied.
+#[derive(Debug)]
+pub struct Taken {
+    copies: Vec<SeriesCopy>,
+    /// How much of each selector is kept at all.
+    kept: Vec<Kept>,
+    now: Timestamp,
+    /// The first instant that is asked about.
+    first: Timestamp,
+    wall_offset: Span,
+    /// Nothing before this is remembered.
+    horizon: Timestamp,
+}
+
+/// Answers what the shell needs of the engine, on the engine's thread.
+pub(super) fn hand_out(need: Need, engine: &Engine, now: Timestamp) {
+    let wall_offset = engine.state().wall_offset;
+    let store = engine.store();
+    let kept = |selectors: &[Selector]| selectors.iter().map(|selector| store.kept(selector)).collect();
+    // Whoever asked may have given up: nothing is lost.
+    match need {
+        Need::Samples { selectors, first_wall, reach, limit, answer } => {
+            let first = first_wall.map_or(now, |wall| wall - wall_offset);
+            let from = reach.map_or(Timestamp::from_millis(i64::MIN), |reach| first - reach);
+            let taken = store.excerpt(&selectors, from, limit).map(|copies| Taken {
+                copies,
+                kept: kept(&selectors),
+                now,
+                first,
+                wall_offset,
+                horizon: now - engine.retention(),
+            });
+            drop(answer.send(taken));
+        }
+        Need::LabelSets { selectors, within_wall: (from, to), answer } => {
+            let sets = store.label_sets(&selectors, from - wall_offset, to - wall_offset);
+            drop(answer.send((sets, kept(&selectors))));
+        }
+        Need::Alive(answer) => answer.send(()).unwrap_or_default(),
+        Need::Rules(answer) => drop(answer.send(rules::looks(engine, now))),
+    }
+}
+
+/// The door through which everybody asks.
+#[derive(Clone, Debug)]
+pub struct Queries {
+    inbox: Sender<Message>,
+    limits: QueryLimits,
+    /// Those who are evaluated.
+    workers: Arc<Semaphore>,
+    /// Those who are evaluated or wait for it.
+    places: Arc<Semaphore>,
+}
+
+impl Queries {
+    /// Opens the door.
+    pub fn new(inbox: Sender<Message>, limits: QueryLimits) -> Self {
+        let workers = usize::try_from(limits.concurrency).unwrap_or(1).max(1);
+        Self {
+            inbox,
+            limits,
+            workers: Arc::new(Semaphore::new(workers)),
+            places: Arc::new(Semaphore::new(workers * (WAITING_PER_WORKER + 1))),
+        }
+    }
+
+    /// Answers a question; `finish` runs on the query's own thread: what it does may take its time too.
+    ///
+    /// # Errors
+    /// See [`QueryError`].
+    pub async fn ask<T: Send + 'static>(
+        &self,
+        question: Question,
+        timeout: Option<Span>,
+        finish: impl FnOnce(Answered) -> T + Send + 'static,
+    ) -> Result<T, QueryError> {
+        let timeout = timeout.map_or(self.limits.timeout, |timeout| timeout.min(self.limits.timeout));
+        let asker = Asker { inbox: self.inbox.clone(), limits: self.limits };
+        self.work(timeout, move |patience| asker.answer(&question, patience).map(finish)).await
+    }
+
+    /// Returns the label sets of series that a selector selects and that have a sample within a range of wall time.
+    ///
+    /// # Errors
+    /// See [`QueryError`].
+    pub async fn label_sets<T: Send + 'static>(
+        &self,
+        selectors: Vec<Selector>,
+        within_wall: (Timestamp, Timestamp),
+        finish: impl FnOnce(BTreeSet<Labels>, Vec<String>) -> T + Send + 'static,
+    ) -> Result<T, QueryError> {
+        let inbox = self.inbox.clone();
+        self.work(self.limits.timeout, move |_| {
+            let asked = selectors.clone();
+            let need = |answer| Need::LabelSets { selectors: asked, within_wall, answer };
+            let (sets, kept) = fetch(&inbox, need)?;
+            Ok(finish(sets, not_kept(&selectors, &kept)))
+        })
+        .await
+    }
+
+    /// Returns the rules and their alerts.
+    ///
+    /// # Errors
+    /// See [`QueryError`].
+    pub async fn rules(&self) -> Result<Vec<RuleGroupLook>, QueryError> {
+        let inbox = self.inbox.clone();
+        self.work(self.limits.timeout, move |_| fetch(&inbox, Need::Rules)).await
+    }
+
+    /// Returns whether the engine turns; does not come back where it hangs.
+    pub async fn is_alive(&self) -> bool {
+        let (answer, answered) = oneshot::channel();
+        self.inbox.send(Message::Needed(Need::Alive(answer))).is_ok() && answered.await.is_ok()
+    }
+
+    /// Waits for its turn, then works on a thread of its own. A work that is given up keeps its place until it ends.
+    async fn work<T: Send + 'static>(
+        &self,
+        timeout: Span,
+        work: impl FnOnce(Patience) -> Result<T, QueryError> + Send + 'static,
+    ) -> Result<T, QueryError> {
+        let patience = Patience { until: Instant::now() + timeout.to_std(), timeout };
+        let Ok(place) = Arc::clone(&self.places).try_acquire_owned() else {
+            return Err(QueryError::Unavailable(
+                "too many queries at once: try again later (`query.concurrency` in rearguard.yaml)"
+                    .to_owned(),
+            ));
+        };
+        let worked = async {
+            let closed = |_| QueryError::Unavailable("the daemon is going down".to_owned());
+            let worker = Arc::clone(&self.workers).acquire_owned().await.map_err(closed)?;
+            let working = tokio::task::spawn_blocking(move || {
+                let done = work(patience);
+                drop((worker, place));
+                done
+            });
+            working
+                .await
+                .unwrap_or_else(|_| Err(QueryError::Internal("the query broke off; see the log".to_owned())))
+        };
+        tokio::time::timeout(patience.left(), worked).await.unwrap_or(Err(QueryError::Timeout(timeout)))
+    }
+}
+
+/// Until when somebody waits.
+#[derive(Clone, Copy, Debug)]
+struct Patience {
+    until: Instant,
+    timeout: Span,
+}
+
+impl Patience {
+    fn left(self) -> Duration {
+        self.until.saturating_duration_since(Instant::now())
+    }
+
+    fn check(self) -> Result<(), QueryError> {
+        if self.left().is_zero() { Err(QueryError::Timeout(self.timeout)) } else { Ok(()) }
+    }
+}
+
+/// Asks the engine's thread, and waits.
+fn fetch<T>(inbox: &Sender<Message>, need: impl FnOnce(oneshot::Sender<T>) -> Need) -> Result<T, QueryError> {
+    let (answer, answered) = oneshot::channel();
+    let down = || QueryError::Unavailable("the engine is going down".to_owned());
+    inbox.send(Message::Needed(need(answer))).map_err(|_| down())?;
+    answered.blocking_recv().map_err(|_| down())
+}
+
+/// Compiles an expression for everybody's eyes: it may read every source.
+///
+/// # Errors
+/// Every problem, one a line.
+pub fn compile(expression: &str) -> Result<Plan, QueryError> {
+    let compiled = promql::parse(expression).and_then(|expr| promql::compile(&expr, &Scope::EVERYTHING));
+    compiled.map_err(|problems| {
+        let problems: Vec<_> = problems.iter().map(|problem| format!("parse error: {problem}")).collect();
+        QueryError::BadData(problems.join("\n"))
+    })
+}
+
+struct Asker {
+    inbox: Sender<Message>,
+    limits: QueryLimits,
+}
+
+impl Asker {
+    fn answer(&self, question: &Question, patience: Patience) -> Result<Answered, QueryError> {
+        let plan = compile(&question.expression)?;
+        let millis = Timestamp::from_millis;
+        let start = match question.when {
+            When::Now {} => None,
+            When::At { wall_ms } => Some(millis(wall_ms)),
+            When::Range { start_wall_ms, end_wall_ms, step_ms } => {
+                check_range(&plan, millis(start_wall_ms), millis(end_wall_ms), Span::from_millis(step_ms))?;
+                Some(millis(start_wall_ms))
+            }
+        };
+        let selectors: Vec<Selector> = plan.selectors().cloned().collect();
+        // What looks at a fixed time may look at anything that is remembered.
+        let reach = plan.pinned().is_empty().then(|| plan.reach());
+        let limit = self.limits.max_samples;
+        let asked = selectors.clone();
+        let need = |answer| Need::Samples { selectors: asked, first_wall: start, reach, limit, answer };
+        let taken = fetch(&self.inbox, need)??;
+        patience.check()?;
+        let at = |wall: i64| millis(wall) - taken.wall_offset;
+        let first = taken.first;
+        let warnings = not_kept(&selectors, &taken.kept);
+        let infos = too_old(&plan, first, &taken);
+        let copied: u64 = taken.copies.iter().map(|copy| copy.points.len() as u64).sum();
+        let store = Store::of_copies(taken.copies, &selectors);
+        let context = EvalContext {
+            wall_offset: taken.wall_offset,
+            max_samples: Some(limit),
+            ..EvalContext::at(first)
+        };
+        let data = match question.when {
+            When::Now {} | When::At { .. } => Data::of(plan.evaluate(&store, &context)?.value, &context),
+            When::Range { start_wall_ms, end_wall_ms, step_ms } => {
+                let range = QueryRange {
+                    start: at(start_wall_ms),
+                    end: at(end_wall_ms),
+                    step: Span::from_millis(step_ms),
+                };
+                let mut steps = RangeEvaluation::new(&plan, &store, range, &context)?;
+                let mut is_more = true;
+                while is_more {
+                    patience.check()?;
+                    is_more = steps.advance()?;
+                    let samples = copied + steps.points();
+                    if samples > limit {
+                        return Err(TooManySamples { samples, limit }.into());
+                    }
+                }
+                Data::of_range(steps.finish(), taken.wall_offset)
+            }
+        };
+        Ok(Answered { data, warnings, infos })
+    }
+}
+
+/// Refuses what no data could answer.
+///
+/// # Errors
+/// [`QueryError::BadData`].
+fn check_range(plan: &Plan, start: Timestamp, end: Timestamp, step: Span) -> Result<(), QueryError> {
+    let bad = |message: String| Err(QueryError::BadData(message));
+    if let Err(invalid) = (QueryRange { start, end, step }).step_count() {
+        return bad(invalid.to_string());
+    }
+    match plan.value_type() {
+        ValueType::Scalar | ValueType::Vector => Ok(()),
+        other => bad(format!("a range query needs a scalar or an instant vector, this is a {other}")),
+    }
+}
+
+/// Says what is not known because no rule selects it: nothing is ever empty in silence.
+fn not_kept(selectors: &[Selector], kept: &[Kept]) -> Vec<String> {
+    let mut told: Vec<String> = Vec::new();
+    for (selector, kept) in selectors.iter().zip(kept) {
+        let name = selector.metric_name().map_or_else(|| written(selector), str::to_owned);
+        let line = match kept {
+            Kept::Everything => continue,
+            Kept::Some => format!(
+                "only some series of `{name}` are kept, those that a loaded rule selects; add it to `keep:` of its source"
+            ),
+            Kept::Nothing => format!(
+                "series of `{name}` are not kept: no loaded rule selects them; add it to `keep:` of its source"
+            ),
+        };
+        if !told.contains(&line) {
+            told.push(line);
+        }
+    }
+    told
+}
+
+/// Returns the matchers as they are written.
+fn written(selector: &Selector) -> String {
+    let matchers: Vec<_> = selector.matchers().iter().map(ToString::to_string).collect();
+    format!("{{{}}}", matchers.join(","))
+}
+
+/// Says where a query looks back further than anything is remembered.
+fn too_old(plan: &Plan, first: Timestamp, taken: &Taken) -> Vec<String> {
+    // The lookback is a tolerance and not a need; a plan that reaches no further needs the instant alone.
+    let reach = if plan.reach() <= promql::LOOKBACK { Span::ZERO } else { plan.reach() };
+    if plan.selectors().next().is_none() || first - reach >= taken.horizon {
+        return Vec::new();
+    }
+    let kept = taken.now - taken.horizon;
+    vec![format!(
+        "samples are kept for {kept}, as far back as the loaded rules look; this query looks back further"
+    )]
+}

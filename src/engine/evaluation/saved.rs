@@ -1,0 +1,79 @@
+//! What of the measurements outlives a restart, beside the samples themselves.
+
+use serde::{Deserialize, Serialize};
+
+use super::groups::SavedGroup;
+use super::measurements::MAX_RESTORE_GAP;
+use super::verdict::TriggerKey;
+use super::window::Window;
+use crate::engine::time::Span;
+
+/// Windows of triggers and the state of imported groups, as they are saved.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(from = "Stored")]
+pub struct SavedMeasurements {
+    /// Every window that is not empty.
+    pub windows: Vec<SavedWindow>,
+    /// Every imported group that was evaluated.
+    pub groups: Vec<SavedGroup>,
+}
+
+/// One trigger's window over one label set, as it is saved.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SavedWindow {
+    /// Whose.
+    pub key: TriggerKey,
+    /// The hash of the rule that filled it; another rule's window is not taken up.
+    pub fingerprint: String,
+    /// The window.
+    pub window: Window,
+}
+
+/// What files hold: once it was the windows alone.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Stored {
+    Windows(Vec<SavedWindow>),
+    All {
+        windows: Vec<SavedWindow>,
+        #[serde(default)]
+        groups: Vec<SavedGroup>,
+    },
+}
+
+impl From<Stored> for SavedMeasurements {
+    fn from(stored: Stored) -> Self {
+        match stored {
+            Stored::Windows(windows) => Self { windows, groups: Vec::new() },
+            Stored::All { windows, groups } => Self { windows, groups },
+        }
+    }
+}
+
+impl SavedMeasurements {
+    /// Returns what may be taken up after a gap: windows that are too old say nothing about now. Alerts know by
+    /// themselves what a gap means to them.
+    #[must_use]
+    pub fn after(self, gap: Span) -> Self {
+        if gap <= MAX_RESTORE_GAP { self } else { Self { windows: Vec::new(), ..self } }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_of_before_there_were_groups_can_be_read() {
+        let window = r#"{"key": {"target": "app", "trigger": "Slow", "labels": {}}, "fingerprint": "f",
+            "window": WINDOW}"#;
+        let empty = serde_json::to_string(&Window::default()).unwrap();
+        let window = window.replace("WINDOW", &empty);
+        for text in [format!("[{window}]"), format!(r#"{{"windows": [{window}]}}"#)] {
+            let saved: SavedMeasurements = serde_json::from_str(&text).unwrap();
+            assert_eq!((saved.windows.len(), saved.groups.len()), (1, 0), "{text}");
+            let again = serde_json::to_string(&saved).unwrap();
+            assert_eq!(serde_json::from_str::<SavedMeasurements>(&again).unwrap(), saved);
+        }
+    }
+}
