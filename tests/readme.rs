@@ -75,6 +75,33 @@ fn the_starter_loads_under_the_readme_s_configuration() {
 }
 
 #[test]
+fn the_rule_test_in_the_readme_passes_and_fails_as_shown() {
+    let readme = read("README.md");
+    let directory = tempfile::tempdir().expect("a directory");
+    let block = |name: &str| {
+        let first = format!("# {name}\n");
+        let found = blocks(&readme, "yaml").into_iter().find(|block| block.starts_with(&first));
+        found.unwrap_or_else(|| panic!("README.md has a block that begins with `# {name}`"))
+    };
+    let test = |tests: &str| {
+        std::fs::write(directory.path().join("shop.rules.yaml"), block("shop.rules.yaml")).expect("written");
+        std::fs::write(directory.path().join("shop.test.yaml"), tests).expect("written");
+        let output = Command::new(env!("CARGO_BIN_EXE_rearguard"))
+            .current_dir(directory.path())
+            .args(["test", "shop.test.yaml"])
+            .output()
+            .expect("runs");
+        (output.status.code(), String::from_utf8_lossy(&output.stdout).into_owned())
+    };
+    let written = block("shop.test.yaml");
+    let (code, said) = test(&written);
+    assert_eq!(code, Some(0), "{said}");
+    let (code, said) = test(&written.replace("severity: page", "severity: critical"));
+    assert_eq!(code, Some(1), "{said}");
+    assert!(blocks(&readme, "text").contains(&said), "README.md shows this:\n{said}");
+}
+
+#[test]
 fn every_command_that_documents_name_exists() {
     let mut named = BTreeSet::new();
     for document in ["README.md", "CONTRIBUTING.md", "ARCHITECTURE.md"] {

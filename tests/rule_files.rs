@@ -54,7 +54,7 @@ fn our_good_files_load() {
         })
         .collect();
     let expected = [
-        ("anchors.yaml", 1, 2),
+        ("anchors.yaml", 1, 3),
         ("empty.yaml", 0, 0),
         ("no-groups.yaml", 0, 0),
         ("shop.yml", 3, 3),

@@ -74,6 +74,34 @@ fn defaults_are_applied_and_paths_are_absolute() {
 }
 
 #[test]
+fn imported_rules_take_the_settings_of_the_file() {
+    let rules = "groups: [{ name: g, rules: [{ alert: A, expr: 'sum_over_time(x[5m:]) > 1' }] }, { name: h, interval: 7s }]";
+    let without = loaded(ROOT, rules).setup;
+    assert_eq!(without.rules.groups[0].interval, Span::from_secs(60), "Prometheus' own default");
+    assert_eq!((without.routes.len(), without.external_url.as_str()), (0, ""));
+    let root = format!(
+        "interval: 15s\nexternal_url: http://r.example/\nexternal_labels: {{ region: eu }}\n{ROOT}routes:
+  - {{ match: {{ severity: critical }}, matchers: ['team=~\"a|b\"', 'env!=\"dev\"'], target: app, then: {{ rollback: undo, page: ops }} }}
+  - {{ target: app, then: {{ page: ops }} }}
+"
+    );
+    let setup = loaded(&root, rules).setup;
+    let intervals: Vec<_> = setup.rules.groups.iter().map(|group| group.interval.as_millis()).collect();
+    assert_eq!(intervals, [15_000, 7_000]);
+    assert_eq!(setup.external_url, "http://r.example/");
+    assert_eq!(setup.external_labels.get("region"), Some("eu"));
+    let taken = |pairs: &[(&str, &str)]| {
+        let labels = crate::engine::model::Labels::from_pairs(pairs.iter().copied());
+        setup.routes.iter().position(|route| route.matches(&labels))
+    };
+    assert_eq!(taken(&[("severity", "critical"), ("team", "b")]), Some(0));
+    assert_eq!(taken(&[("severity", "critical"), ("team", "bb")]), Some(1));
+    assert_eq!(taken(&[("severity", "critical"), ("team", "a"), ("env", "dev")]), Some(1));
+    assert_eq!(setup.routes[0].then.rollback, Some("undo".into()));
+    assert_eq!((setup.routes[1].target.as_str(), setup.routes[1].then.rollback.as_ref()), ("app", None));
+}
+
+#[test]
 fn relative_settings_begin_at_the_file() {
     let root = format!("state: data\ncontrol: ../run/socket\n{ROOT}");
     let config = loaded(&root, RULES).config;

@@ -17,17 +17,23 @@ use tokio::sync::{Semaphore, oneshot};
 use super::core::Message;
 use crate::config::QueryLimits;
 use crate::engine::Engine;
-use crate::engine::model::Labels;
+use crate::engine::evaluation::groups::{GroupLook, RULES_SOURCE};
+use crate::engine::model::{Labels, SourceName};
 use crate::engine::promql::{
     self, EvalContext, EvalError, Plan, QueryRange, RangeEvaluation, Scope, ValueType,
 };
-use crate::engine::series::{Kept, Selector, SeriesCopy, Store, TooManySamples};
+use crate::engine::series::{Catalogue, Kept, Selector, SeriesCopy, Store, TooManySamples};
 use crate::engine::time::{Span, Timestamp};
 use answer::{Answered, Data};
-use rules::RuleGroupLook;
 
 /// How many queries may wait for each one that is evaluated.
 const WAITING_PER_WORKER: usize = 8;
+
+/// How many selectors are tried on a series between two looks at the clock.
+const SELECTORS_AT_ONCE: usize = 32;
+
+/// How many regular expressions one query may have: compiled, each may take a megabyte.
+const PATTERNS_MAX: usize = 64;
 
 /// What is asked.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -96,10 +102,19 @@ impl From<EvalError> for QueryError {
 /// What the engine's thread is asked for. Each is answered in a moment, with copies.
 #[derive(Debug)]
 pub enum Need {
+    /// Which series there are, and which could be.
+    Catalogue {
+        /// Their names; all, where `None`.
+        names: Option<BTreeSet<Arc<str>>>,
+        /// The wall time within which they must have a sample; both ends count.
+        within_wall: (Timestamp, Timestamp),
+        /// Where it goes.
+        answer: oneshot::Sender<Catalogue>,
+    },
     /// Samples.
     Samples {
-        /// What is read.
-        selectors: Vec<Selector>,
+        /// Of which series.
+        series: Vec<(SourceName, Labels)>,
         /// The first instant that is asked about, in wall time; `None` for now.
         first_wall: Option<Timestamp>,
         /// From how far before that instant on; `None` for all that is remembered.
@@ -109,27 +124,16 @@ pub enum Need {
         /// Where they go.
         answer: oneshot::Sender<Result<Taken, TooManySamples>>,
     },
-    /// The label sets of series.
-    LabelSets {
-        /// Which; all, where empty.
-        selectors: Vec<Selector>,
-        /// The wall time within which they must have a sample; both ends count.
-        within_wall: (Timestamp, Timestamp),
-        /// Where they go.
-        answer: oneshot::Sender<(BTreeSet<Labels>, Vec<Kept>)>,
-    },
     /// A sign of life.
     Alive(oneshot::Sender<()>),
     /// The rules and their alerts.
-    Rules(oneshot::Sender<Vec<RuleGroupLook>>),
+    Rules(oneshot::Sender<RulesTaken>),
 }
 
 /// Copied samples, and how time stood when they were copied.
 #[derive(Debug)]
 pub struct Taken {
     copies: Vec<SeriesCopy>,
-    /// How much of each selector is kept at all.
-    kept: Vec<Kept>,
     now: Timestamp,
     /// The first instant that is asked about.
     first: Timestamp,
@@ -138,19 +142,29 @@ pub struct Taken {
     horizon: Timestamp,
 }
 
+/// The rules and their alerts, in engine time.
+#[derive(Debug)]
+pub struct RulesTaken {
+    /// Every group: imported ones, then the native rules of each target as one group.
+    pub groups: Vec<GroupLook>,
+    /// Wall time minus engine time.
+    pub wall_offset: Span,
+}
+
 /// Answers what the shell needs of the engine, on the engine's thread.
 pub(super) fn hand_out(need: Need, engine: &Engine, now: Timestamp) {
     let wall_offset = engine.state().wall_offset;
-    let store = engine.store();
-    let kept = |selectors: &[Selector]| selectors.iter().map(|selector| store.kept(selector)).collect();
     // Whoever asked may have given up: nothing is lost.
     match need {
-        Need::Samples { selectors, first_wall, reach, limit, answer } => {
+        Need::Catalogue { names, within_wall: (from, to), answer } => {
+            let within = (from - wall_offset, to - wall_offset);
+            drop(answer.send(engine.store().catalogue(names.as_ref(), within)));
+        }
+        Need::Samples { series, first_wall, reach, limit, answer } => {
             let first = first_wall.map_or(now, |wall| wall - wall_offset);
             let from = reach.map_or(Timestamp::from_millis(i64::MIN), |reach| first - reach);
-            let taken = store.excerpt(&selectors, from, limit).map(|copies| Taken {
+            let taken = engine.store().excerpt(&series, from, limit).map(|copies| Taken {
                 copies,
-                kept: kept(&selectors),
                 now,
                 first,
                 wall_offset,
@@ -158,12 +172,10 @@ pub(super) fn hand_out(need: Need, engine: &Engine, now: Timestamp) {
             });
             drop(answer.send(taken));
         }
-        Need::LabelSets { selectors, within_wall: (from, to), answer } => {
-            let sets = store.label_sets(&selectors, from - wall_offset, to - wall_offset);
-            drop(answer.send((sets, kept(&selectors))));
-        }
         Need::Alive(answer) => answer.send(()).unwrap_or_default(),
-        Need::Rules(answer) => drop(answer.send(rules::looks(engine, now))),
+        Need::Rules(answer) => {
+            drop(answer.send(RulesTaken { groups: rules::looks(engine, now), wall_offset }))
+        }
     }
 }
 
@@ -205,7 +217,7 @@ impl Queries {
         self.work(timeout, move |patience| asker.answer(&question, patience).map(finish)).await
     }
 
-    /// Returns the label sets of series that a selector selects and that have a sample within a range of wall time.
+    /// Returns the label sets of series that a selector selects (of all, where there is none) and that have a sample within a range of wall time.
     ///
     /// # Errors
     /// See [`QueryError`].
@@ -216,11 +228,15 @@ impl Queries {
         finish: impl FnOnce(BTreeSet<Labels>, Vec<String>) -> T + Send + 'static,
     ) -> Result<T, QueryError> {
         let inbox = self.inbox.clone();
-        self.work(self.limits.timeout, move |_| {
-            let asked = selectors.clone();
-            let need = |answer| Need::LabelSets { selectors: asked, within_wall, answer };
-            let (sets, kept) = fetch(&inbox, need)?;
-            Ok(finish(sets, not_kept(&selectors, &kept)))
+        self.work(self.limits.timeout, move |patience| {
+            let names = if selectors.is_empty() { None } else { names(&selectors) };
+            let catalogue = fetch(&inbox, |answer| Need::Catalogue { names, within_wall, answer })?;
+            let series = match selectors.as_slice() {
+                [] => catalogue.series().to_vec(),
+                some => select(&catalogue, some, patience)?,
+            };
+            let sets = series.into_iter().map(|(_, labels)| labels).collect();
+            Ok(finish(sets, not_kept(&selectors, &catalogue)))
         })
         .await
     }
@@ -229,7 +245,7 @@ impl Queries {
     ///
     /// # Errors
     /// See [`QueryError`].
-    pub async fn rules(&self) -> Result<Vec<RuleGroupLook>, QueryError> {
+    pub async fn rules(&self) -> Result<RulesTaken, QueryError> {
         let inbox = self.inbox.clone();
         self.work(self.limits.timeout, move |_| fetch(&inbox, Need::Rules)).await
     }
@@ -299,6 +315,14 @@ fn fetch<T>(inbox: &Sender<Message>, need: impl FnOnce(oneshot::Sender<T>) -> Ne
 /// # Errors
 /// Every problem, one a line.
 pub fn compile(expression: &str) -> Result<Plan, QueryError> {
+    // Told by the text alone: compiling them is what must be avoided.
+    let patterns: usize =
+        ["=~", "!~", "label_replace"].iter().map(|word| expression.matches(word).count()).sum();
+    if patterns > PATTERNS_MAX && expression.len() <= promql::MAX_TEXT {
+        return Err(QueryError::BadData(format!(
+            "more than {PATTERNS_MAX} regular expressions in one query"
+        )));
+    }
     let compiled = promql::parse(expression).and_then(|expr| promql::compile(&expr, &Scope::EVERYTHING));
     compiled.map_err(|problems| {
         let problems: Vec<_> = problems.iter().map(|problem| format!("parse error: {problem}")).collect();
@@ -324,16 +348,20 @@ impl Asker {
             }
         };
         let selectors: Vec<Selector> = plan.selectors().cloned().collect();
+        // Regular expressions run here: the engine only lists.
+        let (names, within_wall) = (names(&selectors), (millis(i64::MIN), millis(i64::MAX)));
+        let catalogue = fetch(&self.inbox, |answer| Need::Catalogue { names, within_wall, answer })?;
+        let series = select(&catalogue, &selectors, patience)?;
+        let warnings = not_kept(&selectors, &catalogue);
+        patience.check()?;
         // What looks at a fixed time may look at anything that is remembered.
         let reach = plan.pinned().is_empty().then(|| plan.reach());
         let limit = self.limits.max_samples;
-        let asked = selectors.clone();
-        let need = |answer| Need::Samples { selectors: asked, first_wall: start, reach, limit, answer };
+        let need = |answer| Need::Samples { series, first_wall: start, reach, limit, answer };
         let taken = fetch(&self.inbox, need)??;
         patience.check()?;
         let at = |wall: i64| millis(wall) - taken.wall_offset;
         let first = taken.first;
-        let warnings = not_kept(&selectors, &taken.kept);
         let infos = too_old(&plan, first, &taken);
         let copied: u64 = taken.copies.iter().map(|copy| copy.points.len() as u64).sum();
         let store = Store::of_copies(taken.copies, &selectors);
@@ -383,11 +411,12 @@ fn check_range(plan: &Plan, start: Timestamp, end: Timestamp, step: Span) -> Res
 }
 
 /// Says what is not known because no rule selects it: nothing is ever empty in silence.
-fn not_kept(selectors: &[Selector], kept: &[Kept]) -> Vec<String> {
+fn not_kept(selectors: &[Selector], catalogue: &Catalogue) -> Vec<String> {
+    let own = SourceName::from(RULES_SOURCE);
     let mut told: Vec<String> = Vec::new();
-    for (selector, kept) in selectors.iter().zip(kept) {
+    for selector in selectors {
         let name = selector.metric_name().map_or_else(|| written(selector), str::to_owned);
-        let line = match kept {
+        let line = match catalogue.kept(selector, &own) {
             Kept::Everything => continue,
             Kept::Some => format!(
                 "only some series of `{name}` are kept, those that a loaded rule selects; add it to `keep:` of its source"
@@ -401,6 +430,30 @@ fn not_kept(selectors: &[Selector], kept: &[Kept]) -> Vec<String> {
         }
     }
     told
+}
+
+/// Returns the series that one of the selectors selects. Expressions of strangers may take long to match.
+fn select(
+    catalogue: &Catalogue,
+    selectors: &[Selector],
+    patience: Patience,
+) -> Result<Vec<(SourceName, Labels)>, QueryError> {
+    let mut selected = Vec::new();
+    for (source, labels) in catalogue.series() {
+        for some in selectors.chunks(SELECTORS_AT_ONCE) {
+            patience.check()?;
+            if some.iter().any(|selector| selector.selects(source, labels)) {
+                selected.push((source.clone(), labels.clone()));
+                break;
+            }
+        }
+    }
+    Ok(selected)
+}
+
+/// Returns the metrics that the selectors name; `None` where one of them could select others.
+fn names(selectors: &[Selector]) -> Option<BTreeSet<Arc<str>>> {
+    selectors.iter().map(|selector| selector.metric_name().map(Arc::from)).collect()
 }
 
 /// Returns the matchers as they are written.

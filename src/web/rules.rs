@@ -8,8 +8,10 @@ use serde_json::{Value, json};
 use super::parameters::Parameters;
 use super::reply::{self, Refusal};
 use crate::daemon::queries::Queries;
-use crate::daemon::queries::rules::{AlertLook, RuleGroupLook, RuleKind, RuleLook};
-use crate::engine::time::Timestamp;
+use crate::engine::evaluation::groups::{GroupLook, Health, RuleLook, RuleLookKind};
+use crate::engine::evaluation::{ActiveAlert, AlertState};
+use crate::engine::model::Labels;
+use crate::engine::time::{Span, Timestamp};
 
 /// `GET /api/v1/rules`: `type`, `rule_name[]`, `rule_group[]`, `file[]`, `exclude_alerts`.
 pub(super) async fn rules(
@@ -18,7 +20,9 @@ pub(super) async fn rules(
 ) -> Result<Response, Refusal> {
     let wanted = Wanted::read(&parameters)?;
     let mut groups = Vec::new();
-    for group in queries.rules().await? {
+    let taken = queries.rules().await?;
+    let offset = taken.wall_offset;
+    for group in taken.groups {
         if !wanted.groups(&group) {
             continue;
         }
@@ -26,21 +30,20 @@ pub(super) async fn rules(
             .rules
             .iter()
             .filter(|rule| wanted.rules(rule))
-            .map(|rule| rule_json(rule, &wanted))
+            .map(|rule| rule_json(rule, &wanted, offset))
             .collect();
         // As in Prometheus a filter by rule leaves out the groups in which nothing is left.
         if rules.is_empty() && wanted.filters_rules() {
             continue;
         }
-        let evaluated = group.rules.iter().filter_map(|rule| rule.evaluated_wall).max();
         groups.push(json!({
             "name": group.name,
             "file": group.file,
             "rules": rules,
             "interval": group.interval.as_secs_f64(),
-            "limit": 0,
+            "limit": group.limit,
             "evaluationTime": 0,
-            "lastEvaluation": time(evaluated),
+            "lastEvaluation": time(group.last_evaluation, offset),
         }));
     }
     Ok(reply::json(StatusCode::OK, reply::success(&json!({ "groups": groups }), &[], &[])))
@@ -48,12 +51,13 @@ pub(super) async fn rules(
 
 /// `GET /api/v1/alerts`.
 pub(super) async fn alerts(State(queries): State<Queries>) -> Result<Response, Refusal> {
-    let groups = queries.rules().await?;
+    let taken = queries.rules().await?;
+    let shown = |alert: &ActiveAlert| alert_json(alert, taken.wall_offset);
     let of_rule = |rule: &RuleLook| match &rule.kind {
-        RuleKind::Alerting { alerts, .. } => alerts.iter().map(alert_json).collect(),
-        RuleKind::Recording { .. } => Vec::new(),
+        RuleLookKind::Alerting { alerts, .. } => alerts.iter().map(shown).collect(),
+        RuleLookKind::Recording => Vec::new(),
     };
-    let alerts: Vec<Value> = groups.iter().flat_map(|group| &group.rules).flat_map(of_rule).collect();
+    let alerts: Vec<Value> = taken.groups.iter().flat_map(|group| &group.rules).flat_map(of_rule).collect();
     Ok(reply::json(StatusCode::OK, reply::success(&json!({ "alerts": alerts }), &[], &[])))
 }
 
@@ -87,14 +91,14 @@ impl<'p> Wanted<'p> {
         })
     }
 
-    fn groups(&self, group: &RuleGroupLook) -> bool {
+    fn groups(&self, group: &GroupLook) -> bool {
         listed(&self.groups, &group.name) && listed(&self.files, &group.file)
     }
 
     fn rules(&self, rule: &RuleLook) -> bool {
         let kind = match rule.kind {
-            RuleKind::Alerting { .. } => self.alerting,
-            RuleKind::Recording { .. } => self.recording,
+            RuleLookKind::Alerting { .. } => self.alerting,
+            RuleLookKind::Recording => self.recording,
         };
         kind && listed(&self.names, &rule.name)
     }
@@ -108,60 +112,65 @@ fn listed(list: &[&str], name: &str) -> bool {
     list.is_empty() || list.contains(&name)
 }
 
-fn rule_json(rule: &RuleLook, wanted: &Wanted<'_>) -> Value {
-    let (health, error) = match &rule.health {
-        None => ("unknown", None),
-        Some(Ok(())) => ("ok", None),
-        Some(Err(why)) => ("err", Some(why)),
+fn rule_json(rule: &RuleLook, wanted: &Wanted<'_>, offset: Span) -> Value {
+    let health = match rule.health {
+        Health::Unknown => "unknown",
+        Health::Ok => "ok",
+        Health::Err => "err",
     };
     let mut value = json!({
         "name": rule.name,
         "query": rule.query,
+        "labels": Labels::from_pairs(rule.labels.iter().map(|(name, text)| (&**name, text.as_str()))),
         "health": health,
         "evaluationTime": 0,
-        "lastEvaluation": time(rule.evaluated_wall),
+        "lastEvaluation": time(rule.last_evaluation, offset),
     });
     let specific = match &rule.kind {
-        RuleKind::Recording { labels } => json!({ "type": "recording", "labels": labels }),
-        RuleKind::Alerting { hold, labels, annotations, alerts } => {
-            let state = match alerts.iter().map(|alert| alert.fires).max() {
+        RuleLookKind::Recording => json!({ "type": "recording" }),
+        RuleLookKind::Alerting { hold, keep_firing_for, annotations, alerts } => {
+            let state = match alerts.iter().map(|alert| alert.state).max() {
                 None => "inactive",
-                Some(false) => "pending",
-                Some(true) => "firing",
+                Some(AlertState::Pending) => "pending",
+                Some(AlertState::Firing) => "firing",
             };
-            let shown = alerts.iter().filter(|_| wanted.with_alerts).map(alert_json);
+            let shown = alerts.iter().filter(|_| wanted.with_alerts).map(|alert| alert_json(alert, offset));
             json!({
                 "type": "alerting",
                 "state": state,
                 "duration": hold.as_secs_f64(),
-                "keepFiringFor": 0,
-                "labels": labels,
-                "annotations": annotations,
+                "keepFiringFor": keep_firing_for.as_secs_f64(),
+                "annotations": Labels::from_pairs(annotations.iter().map(|(name, text)| (&**name, text.as_str()))),
                 "alerts": shown.collect::<Vec<_>>(),
             })
         }
     };
     if let (Value::Object(all), Value::Object(specific)) = (&mut value, specific) {
         all.extend(specific);
-        all.extend(error.map(|why| ("lastError".to_owned(), json!(why))));
+        all.extend(rule.last_error.as_ref().map(|why| ("lastError".to_owned(), json!(why))));
     }
     value
 }
 
-fn alert_json(alert: &AlertLook) -> Value {
-    json!({
+fn alert_json(alert: &ActiveAlert, offset: Span) -> Value {
+    let mut value = json!({
         "labels": alert.labels,
         "annotations": alert.annotations,
-        "state": if alert.fires { "firing" } else { "pending" },
-        "activeAt": time(Some(alert.active_wall)),
-        "value": alert.value.map_or_else(String::new, scientific),
-    })
+        "state": alert.state.to_string(),
+        "activeAt": time(Some(alert.active_at), offset),
+        "value": scientific(alert.value),
+    });
+    if let (Value::Object(all), Some(since)) = (&mut value, alert.keep_since) {
+        all.insert("keepFiringSince".to_owned(), json!(time(Some(since), offset)));
+    }
+    value
 }
 
-/// Returns a time in RFC 3339; Go's zero time where there is none.
-fn time(at: Option<Timestamp>) -> String {
-    let at = at.and_then(|at| jiff::Timestamp::from_millisecond(at.as_millis()).ok());
-    at.map_or_else(|| "0001-01-01T00:00:00Z".to_owned(), |at| at.to_string())
+/// Returns an instant of engine time as wall time in RFC 3339; Go's zero time where there is none.
+fn time(at: Option<Timestamp>, offset: Span) -> String {
+    let wall = at.map(|at| (at + offset).as_millis());
+    let wall = wall.and_then(|ms| jiff::Timestamp::from_millisecond(ms).ok());
+    wall.map_or_else(|| "0001-01-01T00:00:00Z".to_owned(), |wall| wall.to_string())
 }
 
 /// Writes a number as Go's `%e` with the fewest digits does: `1e+00`.
@@ -186,7 +195,10 @@ mod tests {
             assert_eq!(scientific(value), expected);
         }
         assert_eq!(scientific(f64::INFINITY), "+Inf");
-        assert_eq!(time(None), "0001-01-01T00:00:00Z");
-        assert_eq!(time(Some(Timestamp::from_millis(1_435_781_430_781))), "2015-07-01T20:10:30.781Z");
+        assert_eq!(time(None, Span::ZERO), "0001-01-01T00:00:00Z");
+        assert_eq!(
+            time(Some(Timestamp::from_millis(1_435_781_430_000)), Span::from_millis(781)),
+            "2015-07-01T20:10:30.781Z"
+        );
     }
 }

@@ -278,6 +278,7 @@ fn bad_requests_are_answered_at_once_and_change_nothing() {
         ("/api/v1/query", format!("query=up&{}", "a=1&".repeat(2000)), 400),
         ("/api/v1/query", format!("query={}", "a".repeat(3_000_000)), 413),
         ("/api/v1/query", "query=up%20%2B%20on%20()%20{job=%22app%22}".to_owned(), 422),
+        ("/api/v1/query", format!("query=up{}", "%2Bup{a=~%22x%22}".repeat(65)), 400),
         ("/api/v1/query_range", "query=up&start=0&end=10".to_owned(), 400),
         ("/api/v1/query_range", "query=up&start=0&end=10&step=0".to_owned(), 400),
         ("/api/v1/query_range", "query=up&start=10&end=0&step=1".to_owned(), 400),

@@ -12,9 +12,8 @@ use serde::Serialize;
 use super::{CONFIG, CommandError, Exit, Output, print, print_json};
 use crate::config::{self, Loaded, Refused, Style, source_file};
 use crate::engine::decision::counted;
-use crate::engine::model::SourceName;
 use crate::engine::rules::lint::Facts;
-use crate::engine::rules::lint::facts::Exposed;
+use crate::engine::rules::lint::facts::{Exposed, Origin};
 use crate::engine::rules::lint::files::{self, Surroundings};
 use crate::engine::rules::prometheus::{self, GroupDefaults};
 use crate::engine::rules::yaml::{self, Node};
@@ -62,25 +61,29 @@ struct Report {
     files: Vec<SourceFile>,
 }
 
+/// What the pages hold together.
+struct Pages {
+    count: usize,
+    exposed: Vec<Exposed>,
+}
+
 pub(super) fn run(arguments: &CheckArguments) -> Result<Exit, CommandError> {
     if let Some(name) = &arguments.explain {
         return explain::run(name);
     }
     let mut reports = Vec::new();
-    let mut exposed: Vec<Exposed> = Vec::new();
+    let mut pages = Pages { count: arguments.metrics.len(), exposed: Vec::new() };
     for path in &arguments.metrics {
         let (report, series) = page::check(path)?;
         reports.push(report);
-        exposed.extend(series);
+        pages.exposed.extend(series);
     }
-    let pages = (!arguments.metrics.is_empty()).then_some(exposed);
     let mut paths: Vec<PathBuf> = arguments.config.iter().chain(&arguments.paths).cloned().collect();
-    if paths.is_empty() && pages.is_none() {
+    if paths.is_empty() && pages.count == 0 {
         paths.push(PathBuf::from(CONFIG));
     }
     // Pages that cannot be read say nothing about rules.
-    let pages = pages.filter(|_| reports.iter().all(|report| report.good));
-    let pages = pages.as_deref();
+    let pages = Some(&pages).filter(|pages| pages.count > 0 && reports.iter().all(|report| report.good));
     let mut rule_files = Vec::new();
     for path in paths {
         match kind(&path) {
@@ -139,23 +142,24 @@ fn kind(path: &Path) -> Kind {
 }
 
 /// Lints a rule file of ours and says what is needed to check it.
-fn native_alone(file: SourceFile, pages: Option<&[Exposed]>) -> Report {
+fn native_alone(file: SourceFile, pages: Option<&Pages>) -> Report {
     let message = "a rule file is checked together with the rearguard.yaml whose `rules:` lead to it";
     let problem = Diagnostic::error("needs-config", file.whole(), message).hint(
         "its targets, sources, plans and policies are declared there: `rearguard check rearguard.yaml`",
     );
-    let surroundings = Surroundings { facts: facts(pages, None, BTreeSet::new()), ..Surroundings::default() };
     let files = vec![file];
-    let problems = files::lint(&files, &surroundings, vec![problem]);
+    let problems = files::lint(&files, &of_unknown_sources(pages), vec![problem]);
     let name = files[0].name().to_owned();
     Report { name, good: false, exit: Exit::Usage, counts: Vec::new(), problems, files }
 }
 
-fn facts(pages: Option<&[Exposed]>, source: Option<&SourceName>, labels: BTreeSet<String>) -> Option<Facts> {
-    pages.map(|exposed| Facts::new(exposed, source, labels))
+/// What pages say about rules whose sources are not known.
+fn of_unknown_sources(pages: Option<&Pages>) -> Surroundings {
+    let facts = pages.map(|pages| Facts::new(&pages.exposed, Origin::default()));
+    Surroundings { facts, ..Surroundings::default() }
 }
 
-fn config_file(path: &Path, pages: Option<&[Exposed]>) -> Report {
+fn config_file(path: &Path, pages: Option<&Pages>) -> Report {
     let name = path.display().to_string();
     match config::load(path) {
         Ok(loaded) => {
@@ -182,17 +186,24 @@ fn config_file(path: &Path, pages: Option<&[Exposed]>) -> Report {
     }
 }
 
-fn surroundings(config: &config::Config, pages: Option<&[Exposed]>) -> Surroundings {
+fn surroundings(config: &config::Config, pages: Option<&Pages>) -> Surroundings {
     let paces = config.sources.iter().map(|(name, scrape)| (name.clone(), scrape.every)).collect();
     let added =
         config.sources.values().flat_map(|scrape| scrape.labels.iter()).map(|(name, _)| name.to_owned());
     let mut names = config.sources.keys();
-    let only = names.next().filter(|_| config.sources.len() == 1);
-    Surroundings { paces, facts: facts(pages, only, added.collect()) }
+    let facts = pages.map(|pages| {
+        let origin = Origin {
+            source: names.next().filter(|_| config.sources.len() == 1).cloned(),
+            added: Some(added.collect()),
+            others: config.sources.len() > pages.count,
+        };
+        Facts::new(&pages.exposed, origin)
+    });
+    Surroundings { paces, facts }
 }
 
 /// Checks rule files on their own, together: what one records another may read.
-fn imported(paths: &[PathBuf], pages: Option<&[Exposed]>) -> Vec<Report> {
+fn imported(paths: &[PathBuf], pages: Option<&Pages>) -> Vec<Report> {
     let mut files = Vec::new();
     let mut out = Findings::default();
     let mut counts = Vec::new();
@@ -212,8 +223,7 @@ fn imported(paths: &[PathBuf], pages: Option<&[Exposed]>) -> Vec<Report> {
         counts.push(vec![counted(groups.len(), "group"), counted(rules, "rule")]);
         files.push(file);
     }
-    let surroundings = Surroundings { facts: facts(pages, None, BTreeSet::new()), ..Surroundings::default() };
-    let problems = files::lint(&files, &surroundings, out.into_problems());
+    let problems = files::lint(&files, &of_unknown_sources(pages), out.into_problems());
     let report = |(file, counts): (&SourceFile, Vec<String>)| {
         let own = |problem: &&Diagnostic| &*problem.place.file == file.name();
         let problems: Vec<Diagnostic> = problems.iter().filter(own).cloned().collect();

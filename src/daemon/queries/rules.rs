@@ -1,141 +1,88 @@
-//! The rules as Prometheus shows them: native triggers are alerting rules, grouped by their target.
+//! The rules as Prometheus shows them: imported groups as they are, native triggers as alerting rules of their target.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use crate::engine::Engine;
 use crate::engine::decision::TriggerState;
-use crate::engine::evaluation::Verdict;
-use crate::engine::model::Labels;
+use crate::engine::evaluation::groups::{GroupId, GroupLook, Health, RuleLook, RuleLookKind};
+use crate::engine::evaluation::{ActiveAlert, AlertState, TriggerLook, Verdict};
+use crate::engine::model::{Labels, TargetName};
 use crate::engine::rules::Trigger;
 use crate::engine::time::{Span, Timestamp};
 
-/// A group of rules.
-#[derive(Clone, Debug, PartialEq)]
-pub struct RuleGroupLook {
-    /// Its name.
-    pub name: String,
-    /// The file that it is written in; for native rules, the target that they guard.
-    pub file: String,
-    /// How often it is evaluated; zero for native rules, which are judged when a sample arrives.
-    pub interval: Span,
-    /// Its rules.
-    pub rules: Vec<RuleLook>,
-}
-
-/// A rule.
-#[derive(Clone, Debug, PartialEq)]
-pub struct RuleLook {
-    /// Its name.
-    pub name: String,
-    /// What is evaluated.
-    pub query: String,
-    /// How its last evaluation went; `None` before the first.
-    pub health: Option<Result<(), String>>,
-    /// The time of its last evaluation, in wall time.
-    pub evaluated_wall: Option<Timestamp>,
-    /// What it does.
-    pub kind: RuleKind,
-}
-
-/// What a rule does.
-#[derive(Clone, Debug, PartialEq)]
-pub enum RuleKind {
-    /// It alerts.
-    Alerting {
-        /// For how long its condition must hold.
-        hold: Span,
-        /// The labels that it adds.
-        labels: Labels,
-        /// What it says to people.
-        annotations: Labels,
-        /// What is pending or firing.
-        alerts: Vec<AlertLook>,
-    },
-    /// It records a series.
-    Recording {
-        /// The labels that it adds.
-        labels: Labels,
-    },
-}
-
-/// A pending or firing alert.
-#[derive(Clone, Debug, PartialEq)]
-pub struct AlertLook {
-    /// Its labels, `alertname` included.
-    pub labels: Labels,
-    /// What it says to people.
-    pub annotations: Labels,
-    /// Whether it fires, or still waits.
-    pub fires: bool,
-    /// Since when, in wall time.
-    pub active_wall: Timestamp,
-    /// The measured value.
-    pub value: Option<f64>,
-}
-
 /// Looks at every rule.
-pub(super) fn looks(engine: &Engine, now: Timestamp) -> Vec<RuleGroupLook> {
-    let wall_offset = engine.state().wall_offset;
-    let mut groups: BTreeMap<String, Vec<RuleLook>> = BTreeMap::new();
-    let triggers = &engine.setup().rules.triggers;
+pub(super) fn looks(engine: &Engine, now: Timestamp) -> Vec<GroupLook> {
+    let mut by_target: BTreeMap<TargetName, Vec<RuleLook>> = BTreeMap::new();
     for look in engine.trigger_looks() {
-        let Some(trigger) = triggers.get(&(look.key.target.clone(), look.key.trigger.clone())) else {
-            continue;
-        };
-        let health = look.verdict.as_ref().map(|verdict| match verdict {
-            Verdict::Unknown(why) => Err(why.to_string()),
-            Verdict::Holds | Verdict::Breached | Verdict::NoData => Ok(()),
-        });
-        let labels = Labels::from_pairs([
-            ("severity", trigger.severity.to_string()),
-            ("target", trigger.target.to_string()),
-        ]);
-        let annotations = annotations(trigger);
-        let (fires, since) = match engine.state().triggers.get(&look.key) {
-            Some(TriggerState::Pending { since, .. }) => (false, Some(*since)),
-            Some(TriggerState::Firing { since, .. }) => (true, Some(*since)),
-            None => (false, None),
-        };
-        let alert = since.map(|since| AlertLook {
-            labels: labels.with("alertname", trigger.name.as_str()),
-            annotations: annotations.clone(),
-            fires,
-            active_wall: since + wall_offset,
-            value: look.evidence.as_ref().map(|evidence| evidence.value),
-        });
-        groups.entry(trigger.target.to_string()).or_default().push(RuleLook {
-            name: trigger.name.to_string(),
-            query: query(trigger),
-            evaluated_wall: look
-                .evidence
-                .as_ref()
-                .map(|evidence| evidence.newest_sample.unwrap_or(now) + wall_offset),
-            health,
-            kind: RuleKind::Alerting {
-                hold: trigger.window.of,
-                labels,
-                annotations,
-                alerts: alert.into_iter().collect(),
-            },
-        });
+        let key = (look.key.target.clone(), look.key.trigger.clone());
+        if let Some(trigger) = engine.setup().rules.triggers.get(&key) {
+            let state = engine.state().triggers.get(&look.key);
+            by_target.entry(look.key.target.clone()).or_default().push(native(trigger, &look, state, now));
+        }
     }
-    let group = |(target, rules): (String, Vec<RuleLook>)| RuleGroupLook {
-        name: target.clone(),
-        file: target,
+    let group = |(target, rules): (TargetName, Vec<RuleLook>)| GroupLook {
+        file: target.as_str().into(),
+        name: target.as_str().into(),
+        // Native rules are judged when a sample arrives.
         interval: Span::ZERO,
+        limit: 0,
+        query_offset: Span::ZERO,
+        last_evaluation: rules.iter().filter_map(|rule| rule.last_evaluation).max(),
         rules,
     };
-    groups.into_iter().map(group).collect()
+    engine.rules_look().into_iter().chain(by_target.into_iter().map(group)).collect()
+}
+
+fn native(trigger: &Trigger, look: &TriggerLook, state: Option<&TriggerState>, now: Timestamp) -> RuleLook {
+    let (health, last_error) = match &look.verdict {
+        None => (Health::Unknown, None),
+        Some(Verdict::Unknown(why)) => (Health::Err, Some(why.to_string())),
+        Some(Verdict::Holds | Verdict::Breached | Verdict::NoData) => (Health::Ok, None),
+    };
+    let newest = look.evidence.as_ref().and_then(|evidence| evidence.newest_sample);
+    let last_evaluation = look.verdict.as_ref().map(|_| newest.unwrap_or(now));
+    let severity = trigger.severity.to_string();
+    let labels = [("severity", severity.as_str()), ("target", trigger.target.as_str())];
+    let annotations: Vec<(Arc<str>, String)> = trigger
+        .summary
+        .iter()
+        .map(|text| ("summary".into(), text.clone()))
+        .chain(trigger.runbook.iter().map(|text| ("runbook_url".into(), text.clone())))
+        .collect();
+    let alert = |(state, since): (AlertState, Timestamp)| ActiveAlert {
+        group: GroupId { file: trigger.target.as_str().into(), name: trigger.target.as_str().into() },
+        rule: trigger.name.as_str().into(),
+        state,
+        labels: Labels::from_pairs(labels.into_iter().chain([("alertname", trigger.name.as_str())])),
+        annotations: Labels::from_pairs(annotations.iter().map(|(name, text)| (&**name, text.as_str()))),
+        active_at: since,
+        fired_at: None,
+        keep_since: None,
+        value: look.evidence.as_ref().map_or(f64::NAN, |evidence| evidence.value),
+    };
+    let active = state.map(|state| match state {
+        TriggerState::Pending { since, .. } => (AlertState::Pending, *since),
+        TriggerState::Firing { since, .. } => (AlertState::Firing, *since),
+    });
+    RuleLook {
+        name: trigger.name.as_str().into(),
+        query: query(trigger),
+        labels: labels.into_iter().map(|(name, value)| (name.into(), value.to_owned())).collect(),
+        health,
+        last_error,
+        last_evaluation,
+        kind: RuleLookKind::Alerting {
+            hold: trigger.window.of,
+            keep_firing_for: Span::ZERO,
+            alerts: active.map(alert).into_iter().collect(),
+            annotations,
+        },
+    }
 }
 
 /// Returns the condition as PromQL: an expression that yields something where the condition is met.
 fn query(trigger: &Trigger) -> String {
     let condition = &trigger.when;
     format!("({}) {} {}", condition.indicator.text, condition.comparison, condition.threshold)
-}
-
-fn annotations(trigger: &Trigger) -> Labels {
-    let summary = trigger.summary.as_deref().map(|text| ("summary", text));
-    let runbook = trigger.runbook.as_deref().map(|text| ("runbook_url", text));
-    Labels::from_pairs(summary.into_iter().chain(runbook))
 }

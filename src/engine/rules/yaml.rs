@@ -1,10 +1,10 @@
 //! YAML as a tree in which everything knows its place, keys too.
 //!
 //! Typed deserialisation stops at its first error; a tree lets the readers of our files go on and tell all of them at
-//! once. What YAML offers beyond mappings, sequences, scalars and aliases is refused: tags, merge keys, several
+//! once. Aliases and merge keys (`<<`) are resolved here. What YAML offers beyond that is refused: tags, several
 //! documents. Budgets bound what a hostile or broken file can cost.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
 use granit_parser::{ErrorKind, Event, Parser, ScalarStyle, ScanError};
@@ -254,17 +254,11 @@ impl<'a> Builder<'a> {
 
     fn mapping(&mut self, start: Range<usize>, depth: usize) -> Result<Node, Box<Diagnostic>> {
         let mut entries = Vec::new();
+        let mut merged = Vec::new();
         loop {
             let key = match self.next()? {
                 None | Some((Event::MappingEnd, _)) => break,
                 Some((event, span)) => match self.node(event, span, depth + 1)? {
-                    Node::Scalar(key) if key.plain && key.value == "<<" => {
-                        return Err(refused(
-                            key.place(),
-                            "merge keys (`<<`) are not used here",
-                            "write the keys out; an alias may stand for a whole value",
-                        ));
-                    }
                     Node::Scalar(key) => key,
                     other => {
                         return Err(refused(
@@ -277,8 +271,16 @@ impl<'a> Builder<'a> {
             };
             let Some((event, span)) = self.next()? else { break };
             let value = self.node(event, span, depth + 1)?;
-            entries.push((key, value));
+            if key.plain && key.value == "<<" {
+                merge(value, &mut merged)?;
+            } else {
+                entries.push((key, value));
+            }
         }
+        // What is written here wins over what is merged in, and what is merged first over what comes later.
+        let mut known: BTreeSet<String> = entries.iter().map(|(key, _)| key.value.clone()).collect();
+        merged.retain(|(key, _)| known.insert(key.value.clone()));
+        entries.extend(merged);
         Ok(Node::Mapping(entries, self.file.place(start)))
     }
 
@@ -317,6 +319,22 @@ impl<'a> Builder<'a> {
         }
         Ok(())
     }
+}
+
+/// Takes the entries out of the value of a merge key: a mapping, or a list of them.
+fn merge(value: Node, merged: &mut Vec<(Scalar, Node)>) -> Result<(), Box<Diagnostic>> {
+    let mappings = match value {
+        Node::Sequence(items, _) => items,
+        other => vec![other],
+    };
+    for mapping in mappings {
+        let Node::Mapping(entries, _) = mapping else {
+            let message = format!("`<<` merges mappings, found {}", mapping.describe());
+            return Err(refused(mapping.place(), message, "such as `<<: *name`, where `&name` is a mapping"));
+        };
+        merged.extend(entries);
+    }
+    Ok(())
 }
 
 fn refused(place: Place, message: impl Into<String>, hint: &str) -> Box<Diagnostic> {
@@ -412,6 +430,23 @@ mod tests {
     }
 
     #[test]
+    fn merged_keys_fill_in_what_is_not_written() {
+        let cases = [
+            ("a: &x {b: 1, c: 2}\nt: {<<: *x, c: 3, d: 4}\n", "c=3 d=4 b=1"),
+            ("a: &x {b: 1}\ny: &y {b: 2, c: 2}\nt: {<<: [*x, *y]}\n", "b=1 c=2"),
+            ("a: &x {b: 1}\nt: {'<<': *x}\n", "<<=a mapping"),
+        ];
+        for (text, expected) in cases {
+            let Ok(Some(Node::Mapping(entries, _))) = parse(&SourceFile::new("t.yaml", text)) else {
+                panic!("{text} is not a mapping")
+            };
+            let Some((_, Node::Mapping(target, _))) = entries.last() else { panic!("{text} has no target") };
+            let pairs = target.iter().map(|(key, node)| format!("{}={}", key.value, node.describe()));
+            assert_eq!(pairs.collect::<Vec<_>>().join(" ").replace('`', ""), expected, "{text}");
+        }
+    }
+
+    #[test]
     fn costly_and_exotic_yaml_is_refused() {
         let laughs = (0..30).fold("a0: &a0 [x, x, x, x, x, x, x, x, x]\n".to_owned(), |text, n| {
             format!("{text}a{}: &a{} [*a{n}, *a{n}, *a{n}, *a{n}]\n", n + 1, n + 1)
@@ -419,7 +454,8 @@ mod tests {
         let cases = [
             ("a: 1\n---\nb: 2\n".to_owned(), "second document"),
             ("a: !!str 1\n".to_owned(), "tags"),
-            ("a: &x {b: 1}\nc: {<<: *x}\n".to_owned(), "merge keys"),
+            ("a: &x [1]\nc: {<<: *x}\n".to_owned(), "merges mappings, found `1`"),
+            ("a: &x {b: {<<: *x}}\n".to_owned(), "contains it"),
             ("{a: 1}: 2\n".to_owned(), "key must be plain text"),
             ("a: &x [*x]\n".to_owned(), "contains it"),
             (format!("a: {}{}\n", "[".repeat(100), "]".repeat(100)), "nested deeper"),

@@ -156,20 +156,6 @@ impl Selector {
         self.matchers.iter().all(|matcher| matcher.matches(labels.get(matcher.name()).unwrap_or("")))
     }
 
-    /// Returns whether the matchers select everything that `other`'s matchers do, as far as can be told from their texts.
-    pub fn covers(&self, other: &Self) -> bool {
-        let implied = |mine: &Matcher| {
-            other.matchers.iter().any(|theirs| {
-                theirs.name == mine.name
-                    && match theirs.op {
-                        MatchOp::Equal => mine.matches(&theirs.value),
-                        op => op == mine.op && theirs.value == mine.value,
-                    }
-            })
-        };
-        self.matchers.iter().all(implied)
-    }
-
     /// Returns whether a series of `source` with these labels is selected.
     pub fn selects(&self, source: &SourceName, labels: &Labels) -> bool {
         self.sources.contains(source) && self.matches(labels)

@@ -13,5 +13,5 @@ pub use matcher::{MatchOp, Matcher, Selector, Sources};
 pub use observation::{FailureKind, Observation, SourceFailure};
 pub use pattern::{InvalidPattern, Pattern, unanchored};
 pub use points::Point;
-pub use store::excerpt::{Kept, SeriesCopy, TooManySamples};
+pub use store::excerpt::{Catalogue, Kept, SeriesCopy, TooManySamples};
 pub use store::{Ingested, Interest, Limits, Series, SeriesId, Store, TooManySeries};

@@ -284,6 +284,17 @@ fn resolved_selectors_and_scans_give_the_same() {
 }
 
 #[test]
+fn labels_do_not_grow_without_bound() {
+    let nested = |call: &dyn Fn(&str) -> String| (0..60).fold("x".to_owned(), |inner, _| call(&inner));
+    let doubled = nested(&|inner| format!(r#"label_replace({inner}, "job", "$1$1", "job", "(.*)")"#));
+    let joined = nested(&|inner| format!(r#"label_join({inner}, "job", "", "job", "job")"#));
+    for text in [doubled, joined] {
+        let told = answer(&text, &Scope::EVERYTHING, &EvalContext::at(at(100)));
+        assert!(told.contains("longer than 65536 bytes"), "{told}");
+    }
+}
+
+#[test]
 fn too_much_work_is_an_error_and_not_a_hang() {
     let deep = "sum_over_time(sum_over_time(vector(1)[1d:1ms])[1d:1ms])";
     let context = EvalContext::at(at(100_000));

@@ -290,14 +290,14 @@ fn of_binary(binary: &Binary, context: &LintContext<'_>) -> Bounds {
         },
         BinaryOp::Divide => match constant(&binary.right) {
             Some(divisor) => left.times(1.0 / divisor),
-            None => quotient(binary, &left, &right, context),
+            None => quotient(binary, &left, &right),
         },
         _ => Bounds::ANY,
     }
 }
 
 /// A part of a whole is at most one; `100 * part / whole` reads `(100 * part) / whole`.
-fn quotient(binary: &Binary, left: &Bounds, right: &Bounds, context: &LintContext<'_>) -> Bounds {
+fn quotient(binary: &Binary, left: &Bounds, right: &Bounds) -> Bounds {
     let (factor, part) = match &binary.left.unparenthesized().kind {
         ExprKind::Binary(inner) if inner.op == BinaryOp::Multiply => {
             match (constant(&inner.left), constant(&inner.right)) {
@@ -308,7 +308,7 @@ fn quotient(binary: &Binary, left: &Bounds, right: &Bounds, context: &LintContex
         }
         _ => (1.0, &binary.left),
     };
-    if ratios::is_part_of_whole(part, &binary.right, &binary.matching, context) {
+    if ratios::is_part_of_whole(part, &binary.right, &binary.matching) {
         return Bounds::between(0.0, 1.0, "what is counted above is part of what is counted below")
             .times(factor);
     }

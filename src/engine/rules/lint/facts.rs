@@ -5,6 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
+use super::super::diagnostic::nearest;
 use crate::engine::model::{Labels, METRIC_NAME, Sample, SourceName};
 use crate::engine::series::{Limits, Matcher, Store};
 use crate::engine::time::{Span, Timestamp};
@@ -50,10 +51,9 @@ pub struct Facts {
     metrics: BTreeMap<String, Metric>,
     /// Metrics that come from elsewhere: recorded by rules, or made by the scraper itself.
     elsewhere: BTreeSet<String>,
-    /// Labels that sources add to what they scrape.
-    added: BTreeSet<String>,
-    /// Whether `job` of the series in the store is the one that the daemon would give.
-    knows_job: bool,
+    /// Every label of the pages.
+    labels: BTreeSet<String>,
+    origin: Origin,
     store: Store,
 }
 
@@ -63,23 +63,31 @@ struct Metric {
     series: Vec<Labels>,
 }
 
+/// Where pages come from.
+#[derive(Clone, Debug, Default)]
+pub struct Origin {
+    /// The only source that they can come from, where there is only one.
+    pub source: Option<SourceName>,
+    /// Labels that sources add to what they scrape, beside `job` and `instance`; `None` where that is not known.
+    pub added: Option<BTreeSet<String>>,
+    /// Whether there may be sources whose pages were not given.
+    pub others: bool,
+}
+
 /// The instant at which the pages are looked at; anything would do that leaves room for ranges before it.
 pub(super) const NOW: Timestamp = Timestamp::from_millis(1_000_000_000);
+/// Labels that every source adds.
+const OWN_LABELS: [&str; 2] = ["job", "instance"];
 /// Two points this far apart lie in every range that is not a mistake of its own.
 const STEP: Span = Span::from_secs(1);
 
 impl Facts {
-    /// Takes what pages hold. `source` is the only source that they can come from, where there is only one, and
-    /// `added` names labels that sources add beside `job` and `instance`.
-    pub fn new(
-        exposed: &[Exposed],
-        source: Option<&SourceName>,
-        added: impl IntoIterator<Item = String>,
-    ) -> Self {
+    /// Takes what pages hold.
+    pub fn new(exposed: &[Exposed], origin: Origin) -> Self {
         let limits = Limits { retention: Span::from_secs(3600), series_per_source: usize::MAX };
         let mut store = Store::new(limits);
         let mut metrics: BTreeMap<String, Metric> = BTreeMap::new();
-        let job = source.cloned().unwrap_or_else(|| SourceName::from("page"));
+        let job = origin.source.clone().unwrap_or_else(|| SourceName::from("page"));
         let up = Exposed {
             labels: Labels::from_pairs([(METRIC_NAME, "up")]),
             kind: Some(Kind::Gauge),
@@ -99,8 +107,12 @@ impl Facts {
         Self {
             metrics,
             elsewhere: elsewhere.map(str::to_owned).into(),
-            added: ["job", "instance"].map(str::to_owned).into_iter().chain(added).collect(),
-            knows_job: source.is_some(),
+            labels: exposed
+                .iter()
+                .flat_map(|one| one.labels.iter())
+                .map(|(name, _)| name.to_owned())
+                .collect(),
+            origin,
             store,
         }
     }
@@ -119,16 +131,28 @@ impl Facts {
 
     /// Returns whether series of that name are not on the pages' account.
     pub(super) fn is_elsewhere(&self, name: &str) -> bool {
-        self.elsewhere.contains(name)
+        // Probes are not scraped: what they yield is on no page.
+        self.elsewhere.contains(name) || name.starts_with("probe_")
     }
 
     /// Returns whether a label is set by the source, so that the pages say nothing about it.
     pub(super) fn is_added(&self, label: &str) -> bool {
-        self.added.contains(label)
+        match &self.origin.added {
+            _ if OWN_LABELS.contains(&label) => true,
+            Some(added) => added.contains(label),
+            // It may be, unless it is a label of the pages or a slip of the pen away from one.
+            None => nearest(label, self.labels.iter().map(String::as_str)).is_none(),
+        }
     }
 
+    /// Returns whether `job` of the series in the store is the one that the daemon would give.
     pub(super) fn knows_job(&self) -> bool {
-        self.knows_job
+        self.origin.source.is_some()
+    }
+
+    /// Returns whether a metric that is not here may be on another page.
+    pub(super) fn may_have_others(&self) -> bool {
+        self.origin.others
     }
 
     pub(super) fn store(&self) -> &Store {
@@ -179,7 +203,8 @@ impl Facts {
         values
     }
 
-    /// Returns every label that the selected series can have; `None` where nothing is selected or it comes from elsewhere.
+    /// Returns every label that the selected series can have; `None` where nothing is selected, or
+    /// where it is not known what the source adds.
     pub(super) fn label_names(&self, name: &str, matchers: &[Matcher]) -> Option<BTreeSet<String>> {
         let mut names: BTreeSet<String> = BTreeSet::new();
         let mut found = false;
@@ -187,9 +212,8 @@ impl Facts {
             found = true;
             names.extend(labels.iter().map(|(name, _)| name.to_owned()));
         }
-        found.then(|| {
-            names.extend(self.added.iter().cloned());
-            names
-        })
+        let added = self.origin.added.as_ref().filter(|_| found)?;
+        names.extend(added.iter().cloned().chain(OWN_LABELS.map(str::to_owned)));
+        Some(names)
     }
 }

@@ -41,6 +41,7 @@ fn selects_nothing(
         let lint = Lint::warning("selects-nothing", span, format!("no page shows a metric `{name}`"));
         let hint = match nearest(name, facts.names()) {
             Some(near) => format!("did you mean `{near}`?"),
+            None if facts.may_have_others() => return,
             None => "look at the page, or name every page that the rules read".to_owned(),
         };
         return out.push(lint.hint(hint));
@@ -68,9 +69,10 @@ fn guilty_matcher(span: TextSpan, name: &str, matcher: &Matcher, facts: &Facts) 
     let label = matcher.name();
     let values = facts.values(name, &[], label);
     if values.is_empty() {
-        let labels: BTreeSet<String> = facts.label_names(name, &[]).unwrap_or_default();
+        let series = facts.series(name).into_iter().flatten();
+        let labels: BTreeSet<&str> = series.flat_map(|labels| labels.iter()).map(|(name, _)| name).collect();
         let message = format!("no series of `{name}` has a label `{label}`");
-        let known = labels.iter().map(String::as_str).filter(|known| *known != METRIC_NAME);
+        let known = labels.into_iter().filter(|known| *known != METRIC_NAME);
         return Lint::warning("selects-nothing", span, message).hint(name_hint(label, "label", known));
     }
     let listed: Vec<String> =

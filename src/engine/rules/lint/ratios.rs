@@ -15,25 +15,31 @@ const OUTCOMES: [&str; 8] =
     ["status", "code", "status_code", "response_code", "http_status", "grpc_code", "result", "outcome"];
 
 /// Returns whether `a / b` cannot exceed one, because `a` counts a part of what `b` counts.
-pub(super) fn is_part_of_whole(
-    part: &Expr,
-    whole: &Expr,
-    matching: &Matching,
-    context: &LintContext<'_>,
-) -> bool {
+pub(super) fn is_part_of_whole(part: &Expr, whole: &Expr, matching: &Matching) -> bool {
     let (part, whole) = (part.unparenthesized(), whole.unparenthesized());
-    *matching == Matching::default()
-        && (contains(part, whole) || is_one_of_the_summands(part, whole, context))
+    *matching == Matching::default() && (contains(part, whole) || is_one_of_the_summands(part, whole))
 }
 
 /// `a / (a + b)`, where neither can be negative.
-fn is_one_of_the_summands(part: &Expr, whole: &Expr, context: &LintContext<'_>) -> bool {
+fn is_one_of_the_summands(part: &Expr, whole: &Expr) -> bool {
     let mut summands = Vec::new();
     collect_summands(whole, &mut summands);
     let text = part.to_string();
     summands.len() > 1
         && summands.iter().any(|summand| summand.to_string() == text)
-        && summands.iter().all(|summand| bounds::of(summand, context).low >= 0.0)
+        && summands.iter().all(|summand| is_growth(summand))
+}
+
+/// Returns whether an expression is a growth or a sum of growths, which is never negative.
+///
+/// Asking for its bounds instead would ask for those of every division below it twice, and so on down.
+fn is_growth(expr: &Expr) -> bool {
+    match &expr.kind {
+        ExprKind::Paren(inner) => is_growth(inner),
+        ExprKind::Aggregate(aggregate) => aggregate.op == AggregateOp::Sum && is_growth(&aggregate.expr),
+        ExprKind::Call(call) => is_rate(call.function.name),
+        _ => false,
+    }
 }
 
 fn collect_summands<'e>(expr: &'e Expr, out: &mut Vec<&'e Expr>) {

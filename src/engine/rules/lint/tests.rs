@@ -1,5 +1,7 @@
-use super::facts::{Exposed, Kind};
+use super::facts::{Exposed, Kind, Origin};
 use super::*;
+use std::collections::BTreeSet;
+
 use crate::engine::model::Labels;
 use crate::engine::promql;
 
@@ -34,100 +36,99 @@ fn names(text: &str, role: Role, facts: Option<&Facts>) -> Vec<&'static str> {
 const RATIO: Role = Role::Indicator(Some(Unit::Ratio));
 const COUNT: Role = Role::Indicator(Some(Unit::Count));
 
+/// What an expression is there for, the expression, and what is told of which part; `ALL` is the whole of it.
+type Case = (Role, &'static str, &'static [&'static str]);
+
+const CASES: &[Case] = &[
+    // never-fires
+    (Role::Alert, r#"sum(rate(e_total{s="5"}[5m])) / sum(rate(e_total[5m])) > 1"#, &["never-fires@ALL"]),
+    (Role::Alert, r#"100 * rate(e_total{s="5"}[5m]) / rate(e_total[5m]) > 150"#, &["never-fires@ALL"]),
+    (Role::Alert, "a_total / (a_total + b_total) > 2", &[]),
+    (Role::Alert, "rate(a_total[5m]) / (rate(a_total[5m]) + rate(b_total[5m])) >= 1.5", &["never-fires@ALL"]),
+    (Role::Alert, r#"rate(d_bucket{le="0.5"}[5m]) / rate(d_count[5m]) > 1"#, &["never-fires@ALL"]),
+    (Role::Alert, "count(up == 1) < 1", &["never-fires@ALL"]),
+    (Role::Alert, "count(up == 1) == 0 or x > 1", &["never-fires@count(up == 1) == 0"]),
+    (Role::Alert, "rate(x_total[5m]) < 0", &["never-fires@ALL"]),
+    (Role::Alert, "absent(x) > 1", &["never-fires@ALL"]),
+    (Role::Alert, "avg(up) > 1.5 and x > 1", &["never-fires@avg(up) > 1.5"]),
+    (Role::Alert, "hour() > 24 and x > 1", &["never-fires@hour() > 24"]),
+    (Role::Alert, "vector(1) > 2", &["never-fires@ALL"]),
+    (
+        Role::Alert,
+        r#"histogram_quantile(0.9, sum by (le) (rate(d_bucket{le=~"0.1|1|10|\\+Inf"}[5m]))) > 10"#,
+        &["never-fires@ALL"],
+    ),
+    (COUNT, "up == 0", &["never-fires@ALL"]),
+    (COUNT, r#"count(up{exported_job="x"} == 0)"#, &[]),
+    // always-fires
+    (Role::Alert, "rate(errors_total[5m])", &["always-fires@ALL"]),
+    (Role::Alert, "sum(rate(e_total[5m])) / sum(rate(r_total[5m]))", &["always-fires@ALL"]),
+    (Role::Alert, "rate(x_total[5m]) > bool 10", &["always-fires@ALL"]),
+    (Role::Alert, "rate(x_total[5m]) >= 0", &["always-fires@ALL"]),
+    (Role::Alert, "rate(x_total[5m]) >= 0 and y > 5", &[]),
+    (Role::Alert, "x:broken", &[]),
+    (Role::Alert, "vector(1)", &[]),
+    (Role::Record, "rate(errors_total[5m])", &[]),
+    // no data
+    (Role::Alert, "sum(rate(r_total[5m])) == 0", &["quiet-on-no-data@ALL"]),
+    (Role::Alert, "rate(r_total[5m]) < 10", &["quiet-on-no-data@ALL"]),
+    (Role::Alert, "queue < 10", &[]),
+    (Role::Alert, "(sum(rate(r_total[5m])) or vector(0)) < 1", &["fires-on-no-data@ALL"]),
+    (Role::Alert, "(sum(rate(r_total[5m])) or vector(0)) > 1", &[]),
+    (COUNT, "absent(x)", &["fires-on-no-data@ALL"]),
+    // counters and gauges
+    (Role::Record, "rate(room_celsius[5m])", &["rate-over-gauge@ALL"]),
+    (Role::Record, "sum(increase(job:x:rate5m[1h]))", &["rate-over-gauge@increase(job:x:rate5m[1h])"]),
+    (Role::Record, "increase(a:b_total[1h])", &[]),
+    (Role::Record, "delta(x_total[5m])", &["counter-as-gauge@ALL"]),
+    (Role::Alert, "errors_total > 100", &["counter-as-gauge@errors_total"]),
+    (Role::Alert, "errors_total > 0", &[]),
+    (Role::Alert, "errors_total - errors_total offset 5m > 100", &[]),
+    (Role::Record, "rate(sum(x_total)[5m:30s])", &["rate-of-sum@ALL"]),
+    (Role::Record, "max_over_time(sum(x)[5m:30s])", &[]),
+    (Role::Record, r#"rate(x_total{job="slow"}[1m])"#, &["short-range@1m"]),
+    (Role::Record, "rate(x_total[9s])", &["short-range@9s"]),
+    (Role::Record, "rate(x_total[10s])", &[]),
+    (Role::Record, "max_over_time(x[5s])", &[]),
+    // shares
+    (RATIO, "sum(rate(e_total[1m]))", &["ratio-without-denominator@ALL"]),
+    (RATIO, "deploy_success_total", &["ratio-without-denominator@ALL"]),
+    (RATIO, "avg(up)", &[]),
+    (RATIO, "cache_hit_share", &[]),
+    (RATIO, "sum(rate(e_total[1m])) / sum(rate(r_total[1m]))", &[]),
+    (Role::Alert, r#"rate(r_total{status=~"5.."}[5m]) > 0.1"#, &["ratio-without-denominator@ALL"]),
+    (Role::Alert, r#"rate(r_total{status=~"5.."}[5m]) > 3"#, &[]),
+    (Role::Alert, "rate(panics_total[5m]) > 0.1", &[]),
+    // labels
+    (Role::Record, "sum by (foo) (sum by (bar) (x))", &["unknown-label-in-by@ALL"]),
+    (Role::Record, r#"sum by (a) (label_replace(sum by (b) (x), "a", "$1", "b", "(.*)"))"#, &[]),
+    (Role::Record, "sum(x) / on (job) sum by (job) (y)", &["unknown-label-in-by@ALL"]),
+    (Role::Record, "a * on (job) group_left (team) max by (job) (b)", &["unknown-label-in-by@ALL"]),
+    (Role::Record, "a * on (job) group_left (team) max by (job, team) (b)", &[]),
+    (Role::Record, r#"sum by (v) (count_values by (j) ("v", x))"#, &[]),
+    (
+        Role::Record,
+        "histogram_quantile(0.9, sum by (job) (rate(x_bucket[5m])))",
+        &["le-dropped@sum by (job) (rate(x_bucket[5m]))"],
+    ),
+    (Role::Record, "histogram_quantile(0.9, sum without (job) (rate(x_bucket[5m])))", &[]),
+    (Role::Record, "histogram_quantile(0.9, sum(rate(native_seconds[5m])))", &[]),
+    (Role::Record, r#"avg(x{quantile="0.99"})"#, &["average-of-quantiles@ALL"]),
+    // selectors
+    (Role::Record, r#"x{a="1",a="2"}"#, &["selects-nothing@ALL"]),
+    (Role::Record, r#"x{a="1",a!~"1|2"}"#, &["selects-nothing@ALL"]),
+    (Role::Record, r#"x{a=~"1|2",a!="2"}"#, &[]),
+    (Role::Record, r#"x{a=~"one"}"#, &[r#"regex-could-be-equal@a=~"one""#]),
+    (Role::Record, r#"count({job=~".+"})"#, &[r#"empty-matcher@{job=~".+"}"#]),
+    (Role::Record, r#"kube_x{namespace=~".*"}"#, &[]),
+];
+
 #[test]
 fn each_lint_points_at_what_it_means() {
-    let cases: &[(Role, &str, &[&str])] = &[
-        // never-fires
-        (Role::Alert, r#"sum(rate(e_total{s="5"}[5m])) / sum(rate(e_total[5m])) > 1"#, &["never-fires@ALL"]),
-        (Role::Alert, r#"100 * rate(e_total{s="5"}[5m]) / rate(e_total[5m]) > 150"#, &["never-fires@ALL"]),
-        (Role::Alert, "a_total / (a_total + b_total) > 2", &[]),
-        (
-            Role::Alert,
-            "rate(a_total[5m]) / (rate(a_total[5m]) + rate(b_total[5m])) >= 1.5",
-            &["never-fires@ALL"],
-        ),
-        (Role::Alert, r#"rate(d_bucket{le="0.5"}[5m]) / rate(d_count[5m]) > 1"#, &["never-fires@ALL"]),
-        (Role::Alert, "count(up == 1) < 1", &["never-fires@ALL"]),
-        (Role::Alert, "count(up == 1) == 0 or x > 1", &["never-fires@count(up == 1) == 0"]),
-        (Role::Alert, "rate(x_total[5m]) < 0", &["never-fires@ALL"]),
-        (Role::Alert, "absent(x) > 1", &["never-fires@ALL"]),
-        (Role::Alert, "avg(up) > 1.5 and x > 1", &["never-fires@avg(up) > 1.5"]),
-        (Role::Alert, "hour() > 24 and x > 1", &["never-fires@hour() > 24"]),
-        (Role::Alert, "vector(1) > 2", &["never-fires@ALL"]),
-        (
-            Role::Alert,
-            r#"histogram_quantile(0.9, sum by (le) (rate(d_bucket{le=~"0.1|1|10|\\+Inf"}[5m]))) > 10"#,
-            &["never-fires@ALL"],
-        ),
-        (COUNT, "up == 0", &["never-fires@ALL"]),
-        (COUNT, r#"count(up{exported_job="x"} == 0)"#, &[]),
-        // always-fires
-        (Role::Alert, "rate(errors_total[5m])", &["always-fires@ALL"]),
-        (Role::Alert, "sum(rate(e_total[5m])) / sum(rate(r_total[5m]))", &["always-fires@ALL"]),
-        (Role::Alert, "rate(x_total[5m]) > bool 10", &["always-fires@ALL"]),
-        (Role::Alert, "rate(x_total[5m]) >= 0", &["always-fires@ALL"]),
-        (Role::Alert, "rate(x_total[5m]) >= 0 and y > 5", &[]),
-        (Role::Alert, "x:broken", &[]),
-        (Role::Alert, "vector(1)", &[]),
-        (Role::Record, "rate(errors_total[5m])", &[]),
-        // no data
-        (Role::Alert, "sum(rate(r_total[5m])) == 0", &["quiet-on-no-data@ALL"]),
-        (Role::Alert, "rate(r_total[5m]) < 10", &["quiet-on-no-data@ALL"]),
-        (Role::Alert, "queue < 10", &[]),
-        (Role::Alert, "(sum(rate(r_total[5m])) or vector(0)) < 1", &["fires-on-no-data@ALL"]),
-        (Role::Alert, "(sum(rate(r_total[5m])) or vector(0)) > 1", &[]),
-        (COUNT, "absent(x)", &["fires-on-no-data@ALL"]),
-        // counters and gauges
-        (Role::Record, "rate(room_celsius[5m])", &["rate-over-gauge@ALL"]),
-        (Role::Record, "sum(increase(job:x:rate5m[1h]))", &["rate-over-gauge@increase(job:x:rate5m[1h])"]),
-        (Role::Record, "increase(a:b_total[1h])", &[]),
-        (Role::Record, "delta(x_total[5m])", &["counter-as-gauge@ALL"]),
-        (Role::Alert, "errors_total > 100", &["counter-as-gauge@errors_total"]),
-        (Role::Alert, "errors_total > 0", &[]),
-        (Role::Alert, "errors_total - errors_total offset 5m > 100", &[]),
-        (Role::Record, "rate(sum(x_total)[5m:30s])", &["rate-of-sum@ALL"]),
-        (Role::Record, "max_over_time(sum(x)[5m:30s])", &[]),
-        (Role::Record, r#"rate(x_total{job="slow"}[1m])"#, &["short-range@1m"]),
-        (Role::Record, "rate(x_total[9s])", &["short-range@9s"]),
-        (Role::Record, "rate(x_total[10s])", &[]),
-        (Role::Record, "max_over_time(x[5s])", &[]),
-        // shares
-        (RATIO, "sum(rate(e_total[1m]))", &["ratio-without-denominator@ALL"]),
-        (RATIO, "deploy_success_total", &["ratio-without-denominator@ALL"]),
-        (RATIO, "avg(up)", &[]),
-        (RATIO, "cache_hit_share", &[]),
-        (RATIO, "sum(rate(e_total[1m])) / sum(rate(r_total[1m]))", &[]),
-        (Role::Alert, r#"rate(r_total{status=~"5.."}[5m]) > 0.1"#, &["ratio-without-denominator@ALL"]),
-        (Role::Alert, r#"rate(r_total{status=~"5.."}[5m]) > 3"#, &[]),
-        (Role::Alert, "rate(panics_total[5m]) > 0.1", &[]),
-        // labels
-        (Role::Record, "sum by (foo) (sum by (bar) (x))", &["unknown-label-in-by@ALL"]),
-        (Role::Record, r#"sum by (a) (label_replace(sum by (b) (x), "a", "$1", "b", "(.*)"))"#, &[]),
-        (Role::Record, "sum(x) / on (job) sum by (job) (y)", &["unknown-label-in-by@ALL"]),
-        (Role::Record, "a * on (job) group_left (team) max by (job) (b)", &["unknown-label-in-by@ALL"]),
-        (Role::Record, "a * on (job) group_left (team) max by (job, team) (b)", &[]),
-        (Role::Record, r#"sum by (v) (count_values by (j) ("v", x))"#, &[]),
-        (
-            Role::Record,
-            "histogram_quantile(0.9, sum by (job) (rate(x_bucket[5m])))",
-            &["le-dropped@sum by (job) (rate(x_bucket[5m]))"],
-        ),
-        (Role::Record, "histogram_quantile(0.9, sum without (job) (rate(x_bucket[5m])))", &[]),
-        (Role::Record, "histogram_quantile(0.9, sum(rate(native_seconds[5m])))", &[]),
-        (Role::Record, r#"avg(x{quantile="0.99"})"#, &["average-of-quantiles@ALL"]),
-        // selectors
-        (Role::Record, r#"x{a="1",a="2"}"#, &["selects-nothing@ALL"]),
-        (Role::Record, r#"x{a="1",a!~"1|2"}"#, &["selects-nothing@ALL"]),
-        (Role::Record, r#"x{a=~"1|2",a!="2"}"#, &[]),
-        (Role::Record, r#"x{a=~"one"}"#, &[r#"regex-could-be-equal@a=~"one""#]),
-        (Role::Record, r#"count({job=~".+"})"#, &[r#"empty-matcher@{job=~".+"}"#]),
-        (Role::Record, r#"kube_x{namespace=~".*"}"#, &[]),
-    ];
-    check(cases, None);
+    check(CASES, None);
 }
 
-/// `ALL` stands for the whole expression.
-fn check(cases: &[(Role, &str, &[&str])], facts: Option<&Facts>) {
+fn check(cases: &[Case], facts: Option<&Facts>) {
     let mut wrong = Vec::new();
     for (role, text, expected) in cases {
         let expected: Vec<String> = expected.iter().map(|one| one.replace("ALL", text)).collect();
@@ -292,7 +293,7 @@ fn native_conditions_are_judged_by_what_values_there_can_be() {
     }
 }
 
-fn page() -> Facts {
+fn exposed_by(origin: Origin) -> Facts {
     let mut exposed = Vec::new();
     let mut add = |kind, pairs: &[(&str, &str)]| {
         exposed.push(Exposed { labels: Labels::from_pairs(pairs.iter().copied()), kind, value: 1.0 });
@@ -305,13 +306,18 @@ fn page() -> Facts {
     }
     add(Some(Kind::Gauge), &[("__name__", "depth"), ("queue", "in")]);
     add(Some(Kind::Gauge), &[("__name__", "pnl_total")]);
-    Facts::new(&exposed, Some(&SourceName::from("app")), ["zone".to_owned()])
-        .with_recorded(["job:r:rate5m".to_owned()])
+    Facts::new(&exposed, origin).with_recorded(["job:r:rate5m".to_owned()])
+}
+
+/// The page of the only source.
+fn page() -> Facts {
+    let added = Some(["zone".to_owned()].into());
+    exposed_by(Origin { source: Some(SourceName::from("app")), added, others: false })
 }
 
 #[test]
 fn a_page_tells_what_cannot_be_there() {
-    let cases: &[(Role, &str, &[&str])] = &[
+    let cases: &[Case] = &[
         (Role::Record, "r_totl", &["selects-nothing@ALL"]),
         (Role::Record, "job:r:rate5m", &[]),
         (Role::Record, r#"r_total{code="200",job="elsewhere",zone="b"}"#, &[]),
@@ -339,6 +345,26 @@ fn a_page_tells_what_cannot_be_there() {
 }
 
 #[test]
+fn what_is_not_known_of_the_sources_is_not_told() {
+    let alone = exposed_by(Origin { source: None, added: None, others: false });
+    let cases: &[Case] = &[
+        (Role::Record, "sum by (namespace) (rate(r_total[1m]))", &[]),
+        (Role::Record, r#"r_total{namespace="shop"}"#, &[]),
+        (Role::Record, r#"r_total{methd="get"}"#, &["selects-nothing@ALL"]),
+        (Role::Record, "node_load1", &["selects-nothing@ALL"]),
+        (Role::Record, "probe_success", &[]),
+    ];
+    check(cases, Some(&alone));
+    let one_of_two = exposed_by(Origin { source: None, added: Some(BTreeSet::new()), others: true });
+    let cases: &[Case] = &[
+        (Role::Record, "sum by (namespace) (rate(r_total[1m]))", &["unknown-label-in-by@ALL"]),
+        (Role::Record, "node_load1", &[]),
+        (Role::Record, "r_totl", &["selects-nothing@ALL"]),
+    ];
+    check(cases, Some(&one_of_two));
+}
+
+#[test]
 fn a_value_that_may_yet_appear_is_only_a_note() {
     let facts = page();
     let paces = paces();
@@ -350,6 +376,18 @@ fn a_value_that_may_yet_appear_is_only_a_note() {
     assert_eq!(level(r#"r_total{code="500"}"#), Some(Level::Note));
     assert_eq!(level(r#"r_total{method="pots"}"#), Some(Level::Warning));
     assert_eq!(names(r#"r_total{code="200"}"#, Role::Record, Some(&facts)), [] as [&str; 0]);
+}
+
+#[test]
+fn tall_expressions_take_no_longer_than_long_ones() {
+    let growth = "rate(a_total[5m])";
+    let mut tall = growth.to_owned();
+    for _ in 0..60 {
+        tall = format!("{growth} / ({growth} + {tall})");
+    }
+    // Were each level looked at twice, this would not end.
+    assert_eq!(names(&format!("{tall} > 2"), Role::Alert, None), [] as [&str; 0]);
+    assert_eq!(names(&format!("{tall} < 0"), Role::Alert, None), ["never-fires"]);
 }
 
 #[test]

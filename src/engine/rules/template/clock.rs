@@ -93,7 +93,7 @@ fn decimal(nanos: u64, unit: u64, name: &str) -> String {
 type Writer = fn(&DateTime) -> String;
 
 /// The parts of a layout, longest first where one begins like another (Go's reference time, Mon Jan 2 15:04:05 2006).
-const LAYOUT: [(&str, Writer); 25] = [
+const LAYOUT: [(&str, Writer); 31] = [
     ("January", |date| MONTHS[month_index(date)].to_owned()),
     ("Jan", |date| MONTHS[month_index(date)][..3].to_owned()),
     ("Monday", |date| WEEKDAYS[weekday_index(date)].to_owned()),
@@ -102,9 +102,16 @@ const LAYOUT: [(&str, Writer); 25] = [
     ("2006", |date| format!("{:04}", date.year())),
     ("-07:00", |_| "+00:00".to_owned()),
     ("-0700", |_| "+0000".to_owned()),
+    ("-07", |_| "+00".to_owned()),
     ("Z07:00", |_| "Z".to_owned()),
     ("Z0700", |_| "Z".to_owned()),
+    (".000000000", |date| format!(".{:09}", date.subsec_nanosecond())),
+    (".000000", |date| format!(".{:06}", date.subsec_nanosecond() / 1_000)),
     (".000", |date| format!(".{:03}", date.millisecond())),
+    // Not a padded day with `006` behind it.
+    ("_2006", |date| format!("_{:04}", date.year())),
+    ("_2", |date| format!("{:>2}", date.day())),
+    ("002", |date| format!("{:03}", date.day_of_year())),
     ("01", |date| format!("{:02}", date.month())),
     ("02", |date| format!("{:02}", date.day())),
     ("03", |date| format!("{:02}", (date.hour() + 11) % 12 + 1)),

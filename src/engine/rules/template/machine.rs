@@ -19,8 +19,9 @@ use crate::engine::promql::TextSpan;
 pub(super) const TEXT_MAX: usize = 64 * 1024;
 /// How many nodes, operands and turns of ranges one rendering may take.
 const WORK_MAX: u32 = 200_000;
-/// How deep templates may call each other: `{{ template }}` may call the one that it stands in.
-const CALLS_MAX: usize = 20;
+/// How deep blocks, parentheses and templates may be within each other: `{{ template }}` may call the one that it
+/// stands in, and each level takes its part of the thread's stack.
+const DEPTH_MAX: usize = 120;
 /// How many queries one rendering may ask: each is as expensive as a rule.
 const QUERIES_MAX: u32 = 100;
 
@@ -40,7 +41,7 @@ pub(super) struct Machine<'r> {
     variables: Vec<(Arc<str>, Value)>,
     text: String,
     work: u32,
-    calls: usize,
+    depth: usize,
     queries: Cell<u32>,
 }
 
@@ -59,7 +60,7 @@ pub(super) fn render(tree: &Tree, data: &TemplateData<'_>) -> Outcome<String> {
         variables: PREDECLARED.map(Arc::from).into_iter().zip(values).collect(),
         text: String::new(),
         work: 0,
-        calls: 0,
+        depth: 0,
         queries: Cell::new(0),
     };
     // A jump ends at its range: the parser lets none out.
@@ -95,13 +96,26 @@ impl Machine<'_> {
         Ok(Value::Vector(elements.into_iter().map(Arc::new).collect()))
     }
 
-    fn body(&mut self, body: &Body, dot: &Value) -> Outcome<ControlFlow<Jump>> {
-        for node in body {
-            if let ControlFlow::Break(jump) = self.node(node, dot)? {
-                return Ok(ControlFlow::Break(jump));
-            }
+    /// Goes one level deeper; an error ends the whole rendering, so the way back is counted on success only.
+    fn deeper<T>(&mut self, span: TextSpan, render: impl FnOnce(&mut Self) -> Outcome<T>) -> Outcome<T> {
+        if self.depth >= DEPTH_MAX {
+            return failed(span, format_args!("blocks and templates are more than {DEPTH_MAX} levels deep"));
         }
-        Ok(ControlFlow::Continue(()))
+        self.depth += 1;
+        let rendered = render(self)?;
+        self.depth -= 1;
+        Ok(rendered)
+    }
+
+    fn body(&mut self, body: &Body, dot: &Value) -> Outcome<ControlFlow<Jump>> {
+        self.deeper(TextSpan::default(), |machine| {
+            for node in body {
+                if let ControlFlow::Break(jump) = machine.node(node, dot)? {
+                    return Ok(ControlFlow::Break(jump));
+                }
+            }
+            Ok(ControlFlow::Continue(()))
+        })
     }
 
     fn node(&mut self, node: &Node, dot: &Value) -> Outcome<ControlFlow<Jump>> {
@@ -142,15 +156,10 @@ impl Machine<'_> {
             Some(pipeline) => self.pipeline(pipeline, dot)?,
             None => Value::Nil,
         };
-        if self.calls >= CALLS_MAX {
-            return failed(span, format_args!("templates call each other more than {CALLS_MAX} levels deep"));
-        }
-        self.calls += 1;
         let outside = std::mem::replace(&mut self.variables, vec![(PREDECLARED[0].into(), dot.clone())]);
         // A jump ends at its range: the parser lets none out of a definition.
         let _jump: ControlFlow<Jump> = self.body(body, &dot)?;
         self.variables = outside;
-        self.calls -= 1;
         Ok(())
     }
 
@@ -279,7 +288,7 @@ impl Machine<'_> {
             Base::Float(value) => Value::Float(*value),
             Base::Bool(value) => Value::Bool(*value),
             Base::Nil => Value::Nil,
-            Base::Group(pipeline) => self.pipeline(pipeline, dot)?,
+            Base::Group(pipeline) => self.deeper(pipeline.span, |machine| machine.pipeline(pipeline, dot))?,
         };
         for name in fields {
             value = self.field(&value, name).or_else(|message| failed(operand.span, message))?;

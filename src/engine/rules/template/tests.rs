@@ -184,7 +184,7 @@ fn blocks_choose_and_repeat() {
         ("{{ range 5.0 }}{{ end }}", "can't iterate over a float64"),
         ("{{ range $labels.job }}{{ end }}", "can't iterate over a string"),
         ("{{ template \"t\" }}", "template \"t\" not defined"),
-        ("{{ define \"t\" }}{{ template \"t\" }}{{ end }}{{ template \"t\" }}", "more than 20 levels deep"),
+        ("{{ define \"t\" }}{{ template \"t\" }}{{ end }}{{ template \"t\" }}", "more than 120 levels deep"),
     ]);
 }
 
@@ -354,7 +354,10 @@ fn times_and_durations_are_values_too() {
             "1.5k 25% 1m 30s",
         ),
         ("{{ now }}|{{ now | humanizeTimestamp }}", "1.435065584128e+09|2015-06-23 13:19:44.128 +0000 UTC"),
-        ("{{ (toTime now).Format \"2006-01-02 15:04:05 Mon Jan _2\" }}", "2015-06-23 13:19:44 Tue Jun _23"),
+        (
+            "{{ (toTime now).Format \"2006-01-02 15:04:05 Mon Jan _2 002 .000 -07:00 PM\" }}",
+            "2015-06-23 13:19:44 Tue Jun 23 174 .128 +00:00 PM",
+        ),
         (
             "{{ (now | toTime).Year }} {{ (toTime now).Unix }} {{ (toTime 0).Weekday }}",
             "2015 1435065584 Thursday",
@@ -484,6 +487,11 @@ fn work_and_output_are_bounded() {
         ("{{ range 200 }}{{ $q := query \"metric\" }}{{ end }}", "more than 100 queries"),
         ("{{ $x := printf \"%9999d\" 1 }}{{ reReplaceAll \".\" $x $x }}", "longer than 65536 bytes"),
     ]);
+    // As deep as it gets: every level takes its part of the stack.
+    let nested = format!("{{{{ template \"t\" {}. | len | print{} }}}}", "(".repeat(20), ")".repeat(20));
+    let blocks = format!("{}{nested}{}", "{{ with . }}".repeat(25), "{{ end }}".repeat(25));
+    let deepest = format!("{{{{ define \"t\" }}}}{blocks}{{{{ end }}}}{{{{ template \"t\" \"x\" }}}}");
+    assert_failing(&[(&deepest, "more than 120 levels deep")]);
     for (open, close) in [("(", ")"), ("{{ if true }}", "{{ end }}")] {
         let deep = match open {
             "(" => format!("{{{{ {}1{} }}}}", open.repeat(100), close.repeat(100)),

@@ -1,10 +1,11 @@
 //! Copies of a part of the store: what one query needs, taken in a moment, read elsewhere for as long as it takes.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use super::{Interest, Limits, SYNTHETIC, SeriesId, Store};
 use crate::engine::model::{Labels, SourceName};
-use crate::engine::series::{MatchOp, Point, Selector};
+use crate::engine::series::{MatchOp, Matcher, Point, Selector, Sources};
 use crate::engine::time::{Span, Timestamp};
 
 /// One copied series.
@@ -39,24 +40,58 @@ pub enum Kept {
     Nothing,
 }
 
+/// Which series there are and which could be: enough to select without the store.
+#[derive(Clone, Debug)]
+pub struct Catalogue {
+    /// Ordered by source and labels.
+    series: Vec<(SourceName, Labels)>,
+    interest: Interest,
+    /// The sources that have answered or failed.
+    sources: Vec<SourceName>,
+}
+
 impl Store {
-    /// Copies every point from `from` on of every series that one of the selectors selects.
+    /// Lists the series of these names (of all, where `None`) that have a point within `from..=to`.
+    ///
+    /// What is selected of them, by regular expressions of strangers perhaps, is for others to find out.
+    pub fn catalogue(
+        &self,
+        names: Option<&BTreeSet<Arc<str>>>,
+        (from, to): (Timestamp, Timestamp),
+    ) -> Catalogue {
+        let is_wanted = |id: &SeriesId| {
+            let series = &self[*id];
+            let points = series.points();
+            names.is_none_or(|names| names.contains(series.labels().metric_name()))
+                && points
+                    .get(points.partition_point(|point| point.at < from))
+                    .is_some_and(|point| point.at <= to)
+        };
+        let listed = |id: SeriesId| (self[id].source().clone(), self[id].labels().clone());
+        Catalogue {
+            series: self.ids().filter(is_wanted).map(listed).collect(),
+            interest: self.interest.clone(),
+            sources: self.sources.keys().cloned().collect(),
+        }
+    }
+
+    /// Copies every point from `from` on of these series; what is gone by now is left out.
     ///
     /// # Errors
     ///
     /// It would be more than `limit` points; nothing was copied.
     pub fn excerpt(
         &self,
-        selectors: &[Selector],
+        series: &[(SourceName, Labels)],
         from: Timestamp,
         limit: u64,
     ) -> Result<Vec<SeriesCopy>, TooManySamples> {
-        let ids: BTreeSet<SeriesId> =
-            selectors.iter().flat_map(|selector| self.select(selector).into_owned()).collect();
         let since = |id: SeriesId| {
             let points = self[id].points();
             points.get(points.partition_point(|point| point.at < from)..).unwrap_or_default()
         };
+        let ids: Vec<SeriesId> =
+            series.iter().filter_map(|(source, labels)| self.known(source, labels)).collect();
         let samples = ids.iter().map(|id| since(*id).len() as u64).sum();
         if samples > limit {
             return Err(TooManySamples { samples, limit });
@@ -84,40 +119,50 @@ impl Store {
         store.set_interest(Interest::Selectors(selectors.to_vec()));
         store
     }
+}
 
-    /// Returns the label sets of what one of the selectors selects (of everything, where there is none) and that has a
-    /// point within `from..=to`.
-    pub fn label_sets(&self, selectors: &[Selector], from: Timestamp, to: Timestamp) -> BTreeSet<Labels> {
-        let ids: BTreeSet<SeriesId> = match selectors {
-            [] => self.ids().collect(),
-            some => some.iter().flat_map(|selector| self.select(selector).into_owned()).collect(),
-        };
-        let live = |id: &SeriesId| {
-            let points = self[*id].points();
-            points.get(points.partition_point(|point| point.at < from)).is_some_and(|point| point.at <= to)
-        };
-        ids.into_iter().filter(live).map(|id| self[id].labels().clone()).collect()
+impl Catalogue {
+    /// Returns every series, ordered by source and labels.
+    pub fn series(&self) -> &[(SourceName, Labels)] {
+        &self.series
     }
 
     /// Returns how much of what `selector` could select is kept, as far as can be told from the selectors themselves.
     ///
-    /// Unlike [`Store::keeps`] it also knows that `x{a="b"}` is kept where `x` is.
-    pub fn kept(&self, selector: &Selector) -> Kept {
+    /// Unlike [`Store::keeps`] it also knows that `x{a="b"}` is kept where `x` is, and looks at each source that has
+    /// answered. Of `own`, the source of what rules write, everything is kept.
+    pub fn kept(&self, selector: &Selector, own: &SourceName) -> Kept {
         let Interest::Selectors(wanted) = &self.interest else { return Kept::Everything };
-        if selector.metric_name().is_some_and(|name| SYNTHETIC.contains(&name)) {
+        let of_rules = Sources::Only([own.clone()].into());
+        if selector.metric_name().is_some_and(|name| SYNTHETIC.contains(&name))
+            || wanted.iter().any(|kept| *kept.sources() == of_rules && covers(kept, selector))
+        {
             return Kept::Everything;
         }
         let covered = |source: &SourceName| {
-            wanted.iter().any(|kept| kept.sources().contains(source) && kept.covers(selector))
+            wanted.iter().any(|kept| kept.sources().contains(source) && covers(kept, selector))
         };
-        let sources = self.sources.keys().filter(|source| reads(selector, source));
-        let (yes, no): (BTreeMap<_, _>, BTreeMap<_, _>) =
-            sources.map(|source| (source, covered(source))).partition(|(_, covered)| *covered);
-        if no.is_empty() && (!yes.is_empty() || wanted.iter().any(|kept| kept.covers(selector))) {
+        let sources = self.sources.iter().filter(|source| *source != own && reads(selector, source));
+        let (yes, no): (Vec<bool>, Vec<bool>) = sources.map(covered).partition(|covered| *covered);
+        if no.is_empty() && (!yes.is_empty() || wanted.iter().any(|kept| covers(kept, selector))) {
             return Kept::Everything;
         }
-        if !yes.is_empty() || !self.select(selector).is_empty() { Kept::Some } else { Kept::Nothing }
+        let has_any = || self.series.iter().any(|(source, labels)| selector.selects(source, labels));
+        if !yes.is_empty() || has_any() { Kept::Some } else { Kept::Nothing }
     }
+}
+
+/// Returns whether the matchers of `wide` select everything that those of `narrow` do, as far as their texts tell.
+fn covers(wide: &Selector, narrow: &Selector) -> bool {
+    let implied = |wanted: &Matcher| {
+        narrow.matchers().iter().filter(|matcher| matcher.name() == wanted.name()).any(
+            |matcher| match matcher.op() {
+                MatchOp::Equal => wanted.matches(matcher.value()),
+                op => op == wanted.op() && matcher.value() == wanted.value(),
+            },
+        )
+    };
+    wide.matchers().iter().all(implied)
 }
 
 /// Returns whether a selector can read a source at all: its sources, and what it says of `job`, which names the source.
@@ -134,7 +179,6 @@ fn reads(selector: &Selector, source: &SourceName) -> bool {
 mod tests {
     use super::*;
     use crate::engine::model::{METRIC_NAME, Sample};
-    use crate::engine::series::{Matcher, Sources};
 
     fn selector(text: &[(&str, MatchOp, &str)]) -> Selector {
         let matchers =
@@ -160,34 +204,59 @@ mod tests {
         store
     }
 
+    fn millis(ms: i64) -> Timestamp {
+        Timestamp::from_millis(ms)
+    }
+
+    /// Everything that there is, at any time.
+    fn all(store: &Store) -> Catalogue {
+        store.catalogue(None, (millis(i64::MIN), millis(i64::MAX)))
+    }
+
     #[test]
     fn an_excerpt_is_what_the_selectors_select_from_then_on() {
         let store = store();
-        let (all, one) = (selector(&[named("x")]), selector(&[named("x"), ("code", MatchOp::Equal, "500")]));
-        let from = Timestamp::from_millis(7000);
+        let (x, one) = (selector(&[named("x")]), selector(&[named("x"), ("code", MatchOp::Equal, "500")]));
         // The second selector's series are among the first's.
-        let selectors = [all.clone(), one];
-        let copies = store.excerpt(&selectors, from, 6).expect("six points");
+        let selectors = [x, one];
+        let mut chosen = all(&store).series().to_vec();
+        chosen.retain(|(source, labels)| selectors.iter().any(|selector| selector.selects(source, labels)));
+        let copies = store.excerpt(&chosen, millis(7000), 6).expect("six points");
         let points: Vec<_> = copies.iter().map(|copy| (copy.labels.get("code"), copy.points.len())).collect();
         assert_eq!(points, [(Some("200"), 3), (Some("500"), 3)]);
-        assert_eq!(store.excerpt(&selectors, from, 5), Err(TooManySamples { samples: 6, limit: 5 }));
+        assert_eq!(store.excerpt(&chosen, millis(7000), 5), Err(TooManySamples { samples: 6, limit: 5 }));
         let copied = Store::of_copies(copies.clone(), &selectors);
-        assert_eq!(copied.excerpt(&[all], Timestamp::ZERO, 6), Ok(copies));
-        let within =
-            |from, to| store.label_sets(&[], Timestamp::from_millis(from), Timestamp::from_millis(to)).len();
+        assert_eq!(copied.excerpt(&chosen, Timestamp::ZERO, 6), Ok(copies));
+    }
+
+    #[test]
+    fn a_catalogue_lists_names_within_a_time() {
+        let store = store();
+        let within = |from, to| store.catalogue(None, (millis(from), millis(to))).series().len();
         assert_eq!([within(0, 9000), within(9000, 9000), within(9001, 9999), within(-5, -1)], [3, 3, 0, 0]);
+        let names = BTreeSet::from(["y".into(), "z".into()]);
+        assert_eq!(store.catalogue(Some(&names), (millis(0), millis(9000))).series().len(), 1);
     }
 
     #[test]
     fn what_is_not_kept_is_known() {
+        let own = SourceName::from("rules");
         let mut store = store();
         let errors = selector(&[named("x"), ("code", MatchOp::Matches, "5..")]);
         let up = selector(&[named("up")]);
         let everything = selector(&[]);
-        assert_eq!(store.kept(&everything), Kept::Everything);
+        assert_eq!(all(&store).kept(&everything, &own), Kept::Everything);
         let app = Sources::Only([SourceName::from("app")].into());
         let z = selector(&[(METRIC_NAME, MatchOp::Matches, "z|w")]);
-        store.set_interest(Interest::Selectors(vec![errors.over(app), z]));
+        let recorded = selector(&[named("job:x:rate")]);
+        let wanted = vec![errors.over(app), z, recorded.over(Sources::Only([own.clone()].into()))];
+        store.set_interest(Interest::Selectors(wanted));
+        let sample = Sample {
+            labels: Labels::from_pairs([(METRIC_NAME, "job:x:rate")]),
+            at: Timestamp::ZERO,
+            value: 1.0,
+        };
+        assert!(store.append(&own, &sample));
         let cases = [
             (errors.clone(), Kept::Everything),
             (selector(&[named("x"), ("code", MatchOp::Equal, "503")]), Kept::Everything),
@@ -196,19 +265,21 @@ mod tests {
             (selector(&[named("y")]), Kept::Nothing),
             (selector(&[named("z"), ("a", MatchOp::NotEqual, "b")]), Kept::Everything),
             (up, Kept::Everything),
+            // Rules write it, and nobody else.
+            (recorded, Kept::Everything),
             (everything, Kept::Some),
         ];
         for (selector, expected) in cases {
-            assert_eq!(store.kept(&selector), expected, "{}", selector.key());
+            assert_eq!(all(&store).kept(&selector, &own), expected, "{}", selector.key());
         }
         // Another source has the same metric, and no rule reads it there.
         let sample =
             Sample { labels: Labels::from_pairs([(METRIC_NAME, "z")]), at: Timestamp::ZERO, value: 1.0 };
         assert!(store.append(&SourceName::from("blue"), &sample));
-        assert_eq!(store.kept(&errors), Kept::Some);
+        assert_eq!(all(&store).kept(&errors, &own), Kept::Some);
         let there =
             |job| selector(&[named("x"), ("code", MatchOp::Equal, "500"), ("job", MatchOp::Equal, job)]);
-        assert_eq!(store.kept(&there("app")), Kept::Everything);
-        assert_eq!(store.kept(&there("blue")), Kept::Nothing);
+        assert_eq!(all(&store).kept(&there("app"), &own), Kept::Everything);
+        assert_eq!(all(&store).kept(&there("blue"), &own), Kept::Nothing);
     }
 }
