@@ -8,11 +8,9 @@ mod data;
 #[path = "promql/prometheus.rs"]
 mod prometheus;
 
-use std::collections::BTreeMap;
 use std::path::Path;
 
-use rearguard::engine::model::Labels;
-use rearguard::engine::promql::{self, EvalContext, QueryRange, Scope, Value};
+use rearguard::engine::promql::{self, EvalContext, MatrixSeries, Plan, QueryRange, Scope, Value};
 use rearguard::engine::time::{Span, Timestamp};
 
 use data::Loaded;
@@ -64,44 +62,48 @@ fn read(text: &str) -> (Loaded, Vec<Question>) {
     (loaded, questions)
 }
 
-/// What we answer.
-fn ours(loaded: &Loaded, expression: &str, instants: &[i64], query: Option<QueryRange>) -> Answer {
-    let plan = match promql::parse(expression).and_then(|expr| promql::compile(&expr, &Scope::EVERYTHING)) {
-        Ok(plan) => plan,
-        Err(problems) => return Answer::Error(format!("{problems:?}")),
-    };
-    let mut matrix: BTreeMap<Labels, Vec<(i64, f64)>> = BTreeMap::new();
-    let mut ordered = Vec::new();
-    for at in instants {
-        let context = EvalContext { query, ..EvalContext::at(Timestamp::from_millis(*at)) };
-        match plan.evaluate(&loaded.store, &context).map(|evaluated| evaluated.value) {
-            Err(error) => return Answer::Error(error.to_string()),
-            Ok(Value::Scalar(value)) if query.is_none() => return Answer::Scalar(value),
-            Ok(Value::Scalar(value)) => matrix.entry(Labels::empty()).or_default().push((*at, value)),
-            Ok(Value::String(_)) if query.is_some() => return Answer::Error("a string".to_owned()),
-            Ok(Value::String(text)) => return Answer::Text(text.to_string()),
-            Ok(Value::Vector(vector)) => {
-                for sample in vector {
-                    ordered.push(sample.labels.clone());
-                    matrix.entry(sample.labels).or_default().push((*at, sample.value));
-                }
-            }
-            Ok(Value::Matrix(series)) => {
-                for series in series {
-                    let points = series.points.iter().map(|point| (point.at.as_millis(), point.value));
-                    matrix.insert(series.labels, points.collect());
-                }
-            }
+/// What we answer at an instant, in milliseconds.
+fn at_an_instant(loaded: &Loaded, expression: &str, at: i64) -> Result<Answer, String> {
+    let context = EvalContext::at(Timestamp::from_millis(at));
+    let evaluated = plan(expression)?.evaluate(&loaded.store, &context).map_err(|error| error.to_string())?;
+    Ok(match evaluated.value {
+        Value::Scalar(value) => Answer::Scalar(value),
+        Value::String(text) => Answer::Text(text.to_string()),
+        Value::Matrix(matrix) => series(matrix),
+        Value::Vector(vector) => {
+            let order: Vec<_> = vector.iter().map(|sample| sample.labels.clone()).collect();
+            let sorts = ["sort", "topk", "bottomk"].iter().any(|name| expression.starts_with(name));
+            let points = vector.into_iter().map(|sample| (sample.labels, vec![(at, sample.value)]));
+            Answer::Series(points.collect(), (sorts && !expression.contains(" by ")).then_some(order))
         }
-    }
-    let sorts = ["sort", "topk", "bottomk"].iter().any(|name| expression.starts_with(name));
-    let grouped = expression.contains(" by ");
-    Answer::Series(matrix, (sorts && !grouped && query.is_none()).then_some(ordered))
+    })
+}
+
+/// What we answer over the range.
+fn over_the_range(loaded: &Loaded, expression: &str) -> Result<Answer, String> {
+    let (start, end, step) = RANGE;
+    let instant = Timestamp::from_millis;
+    let query = QueryRange { start: instant(start), end: instant(end), step: Span::from_millis(step) };
+    let matrix = plan(expression)?.evaluate_range(&loaded.store, &query, &EvalContext::default());
+    Ok(series(matrix.map_err(|error| error.to_string())?))
+}
+
+fn plan(expression: &str) -> Result<Plan, String> {
+    let plan = promql::parse(expression).and_then(|expr| promql::compile(&expr, &Scope::EVERYTHING));
+    plan.map_err(|problems| format!("{problems:?}"))
+}
+
+fn series(matrix: Vec<MatrixSeries>) -> Answer {
+    let points = |series: &MatrixSeries| -> Vec<(i64, f64)> {
+        series.points.iter().map(|point| (point.at.as_millis(), point.value)).collect()
+    };
+    Answer::Series(matrix.iter().map(|series| (series.labels.clone(), points(series))).collect(), None)
 }
 
 /// What is different in two answers, if something is.
-fn difference(ours: &Answer, theirs: &Answer) -> Option<String> {
-    let same = match (ours, theirs) {
+fn difference(ours: Result<Answer, String>, theirs: &Answer) -> Option<String> {
+    let ours = ours.unwrap_or_else(Answer::Error);
+    let same = match (&ours, theirs) {
         (Answer::Error(_), Answer::Error(_)) => true,
         (Answer::Scalar(a), Answer::Scalar(b)) => equal(*a, *b),
         (Answer::Text(a), Answer::Text(b)) => a == b,
@@ -116,7 +118,7 @@ fn difference(ours: &Answer, theirs: &Answer) -> Option<String> {
         }
         _ => false,
     };
-    (!same).then(|| format!("  ours   {}\n  theirs {}", ours.shortened(theirs), theirs.shortened(ours)))
+    (!same).then(|| format!("  ours   {}\n  theirs {}", ours.shortened(theirs), theirs.shortened(&ours)))
 }
 
 #[test]
@@ -130,10 +132,6 @@ fn a_real_prometheus_gives_the_same_answers() {
     let (loaded, questions) = read(text);
     let prometheus = Prometheus::start();
     prometheus.write(&loaded.data);
-    let (start, end, step) = RANGE;
-    let steps: Vec<i64> = (0..).map(|n| start + n * step).take_while(|at| *at <= end).collect();
-    let instant = Timestamp::from_millis;
-    let query = QueryRange { start: instant(start), end: instant(end), step: Span::from_millis(step) };
     let mut complaints = Vec::new();
     let mut asked = 0;
     for question in &questions {
@@ -141,11 +139,11 @@ fn a_real_prometheus_gives_the_same_answers() {
         let mut differences: Vec<String> = Vec::new();
         for at in INSTANTS {
             let theirs = prometheus.query(expression, at);
-            let found = difference(&ours(&loaded, expression, &[at], None), &theirs);
+            let found = difference(at_an_instant(&loaded, expression, at), &theirs);
             differences.extend(found.map(|difference| format!("at {at} ms\n{difference}")));
         }
         let theirs = prometheus.query_range(expression, RANGE);
-        let found = difference(&ours(&loaded, expression, &steps, Some(query)), &theirs);
+        let found = difference(over_the_range(&loaded, expression), &theirs);
         differences.extend(found.map(|difference| format!("over the range\n{difference}")));
         asked += INSTANTS.len() + 1;
         let told = |what: &str| format!("differential.txt:{}: {expression}: {what}", question.line);

@@ -65,7 +65,7 @@ fn json_says_what_failed_and_where() {
     let answer: serde_json::Value = serde_json::from_str(&printed.out).expect("is JSON");
     assert_eq!(answer["passed"], false);
     let failure = &answer["files"][0]["tests"][0]["failures"][0];
-    assert_eq!((failure["line"].as_u64(), failure["at_ms"].as_i64()), (Some(11), Some(360_000)));
+    assert_eq!((failure["line"].as_u64(), failure["at_ms"].as_i64()), (Some(12), Some(360_000)));
     assert_eq!(failure["subject"], serde_json::json!({ "kind": "alert", "name": "InstanceDown" }));
     let invalid = test(&["tests/files/rule_tests/invalid", "--output", "json"]);
     let answer: serde_json::Value = serde_json::from_str(&invalid.out).expect("is JSON");

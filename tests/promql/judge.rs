@@ -3,9 +3,13 @@
 //! As Prometheus' own runner does, an instant query is asked again in other ways that must not change its answer: with
 //! `@` on all its selectors at other instants, and as one step of a range.
 
+use std::collections::BTreeMap;
+
 use rearguard::engine::model::{Labels, is_stale_marker};
 use rearguard::engine::promql::ast::{At, Expr, ExprKind};
-use rearguard::engine::promql::{self, EvalContext, Plan, QueryRange, Scope, Value, ValueType, VectorSample};
+use rearguard::engine::promql::{
+    self, EvalContext, MatrixSeries, Plan, QueryRange, Scope, Value, ValueType, VectorSample,
+};
 use rearguard::engine::time::{Span, Timestamp};
 
 use super::data::{Loaded, Matrix};
@@ -201,26 +205,14 @@ fn matrix_as_expected(got: &Matrix, start: i64, step: i64, expected: &Expected) 
 }
 
 fn range(loaded: &Loaded, plan: &Plan, start: i64, end: i64, step: i64) -> Result<Matrix, Failure> {
-    let mut got = Matrix::new();
     let instant = Timestamp::from_millis;
     let query = QueryRange { start: instant(start), end: instant(end), step: Span::from_millis(step) };
-    if step <= 0 || end < start || (end - start) / step > 100_000 {
-        return Err(Failure::Refused(format!("no range: from {start} to {end} step {step} ms")));
-    }
-    let mut at = start;
-    while at <= end {
-        let context = EvalContext { query: Some(query), ..EvalContext::at(instant(at)) };
-        let vector = match evaluate(loaded, plan, &context)? {
-            Value::Vector(vector) => vector,
-            Value::Scalar(value) => vec![VectorSample { labels: Labels::empty(), value }],
-            other => return Err(Failure::Refused(format!("a range query of {other:?}"))),
-        };
-        for sample in vector {
-            got.entry(sample.labels).or_default().insert(at, sample.value);
-        }
-        at += step;
-    }
-    Ok(got)
+    let series = plan.evaluate_range(&loaded.store, &query, &EvalContext::default());
+    let series = series.map_err(|error| Failure::Refused(error.to_string()))?;
+    let points = |series: &MatrixSeries| -> BTreeMap<i64, f64> {
+        series.points.iter().map(|point| (point.at.as_millis(), point.value)).collect()
+    };
+    Ok(series.iter().map(|series| (series.labels.clone(), points(series))).collect())
 }
 
 fn equal(a: f64, b: f64) -> bool {

@@ -31,6 +31,7 @@ pub(super) fn compile(expr: &Expr, scope: &Scope) -> Result<Plan, Vec<Problem>> 
         reach: Span::ZERO,
         outer: Span::ZERO,
         pinned: Vec::new(),
+        steps: 0,
     };
     let root = match type_of(expr) {
         ValueType::Scalar => compiler.scalar(expr).map(Output::Scalar),
@@ -58,6 +59,8 @@ struct Compiler<'s> {
     /// How far back the subqueries around the current node look.
     outer: Span,
     pinned: Vec<TextSpan>,
+    /// How many steps the subqueries so far take, those around the current node apart.
+    steps: u64,
 }
 
 impl Compiler<'_> {
@@ -150,16 +153,20 @@ impl Compiler<'_> {
             ExprKind::Subquery(subquery) => {
                 let range = self.duration(&subquery.range);
                 let step = match &subquery.step {
-                    Some(step) => self.duration(step).map(|(step, _)| step),
-                    None => Some(Length::Known(self.scope.default_step)),
+                    Some(step) => self.duration(step),
+                    None => Some((Length::Known(self.scope.default_step), self.scope.default_step)),
                 };
                 let moment = self.moment(span, &subquery.shift);
                 let ((range, length), (moment, offset)) = (range?, moment?);
-                let before = self.outer;
-                self.outer = before + length + offset;
-                let inner = self.vector(&subquery.expr);
-                self.outer = before;
-                let source = WindowSource::Subquery { expr: Box::new(inner?), step: step? };
+                let (outer, steps) = (self.outer, std::mem::take(&mut self.steps));
+                self.outer = outer + length + offset;
+                let inner = self.vector(&subquery.expr).map(Box::new);
+                self.outer = outer;
+                let (expr, (step, every), nested_steps) = (inner?, step?, self.steps);
+                let own = length.as_millis().max(0) / every.as_millis().max(1);
+                let all = own.unsigned_abs().saturating_mul(nested_steps.saturating_add(1));
+                self.steps = steps.saturating_add(all);
+                let source = WindowSource::Subquery { expr, step, nested_steps };
                 Some(Window { span, source, range, moment, edges: None })
             }
             _ => self.mistyped(expr, ValueType::Matrix),

@@ -19,7 +19,7 @@ pub const LOOKBACK: Span = Span::from_secs(300);
 pub const MAX_SAMPLES: u64 = 50_000_000;
 
 /// What one step of a subquery costs beside the elements that it yields: about as much as touching so many samples.
-pub(super) const STEP_WORK: usize = 16;
+pub(super) const STEP_WORK: usize = 200;
 
 /// When and how a plan is evaluated.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -176,6 +176,23 @@ impl Evaluation<'_> {
     pub(super) fn spend(&self, amount: usize, span: TextSpan) -> Result<(), EvalError> {
         let spent = self.work.get().saturating_add(amount as u64);
         self.work.set(spent);
+        self.within_limit(spent, span)
+    }
+
+    /// Refuses a subquery whose steps alone are too many, before the first one is taken.
+    pub(super) fn afford_steps(
+        &self,
+        range: Span,
+        step: Span,
+        nested_steps: u64,
+        span: TextSpan,
+    ) -> Result<(), EvalError> {
+        let steps = range.as_millis().max(0).unsigned_abs() / step.as_millis().max(1).unsigned_abs();
+        let all = steps.saturating_mul(nested_steps.saturating_add(1));
+        self.within_limit(self.work.get().saturating_add(all.saturating_mul(STEP_WORK as u64)), span)
+    }
+
+    fn within_limit(&self, spent: u64, span: TextSpan) -> Result<(), EvalError> {
         if spent <= MAX_SAMPLES {
             return Ok(());
         }

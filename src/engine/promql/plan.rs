@@ -238,7 +238,12 @@ pub(super) struct Window {
 #[derive(Clone, Debug)]
 pub(super) enum WindowSource {
     Selector(Selector),
-    Subquery { expr: Box<Vector>, step: Length },
+    Subquery {
+        expr: Box<Vector>,
+        step: Length,
+        /// How many steps of subqueries inside of it one evaluation of `expr` takes.
+        nested_steps: u64,
+    },
 }
 
 #[derive(Clone, Debug)]

@@ -142,8 +142,9 @@ impl<'a> Evaluation<'a> {
                 self.scratch.replace(points);
                 result
             }
-            WindowSource::Subquery { expr, step } => {
+            WindowSource::Subquery { expr, step, nested_steps } => {
                 let step = self.positive_length(step, at)?;
+                self.afford_steps(end - start, step, *nested_steps, window.span)?;
                 let series = self.subquery(expr, step, start, end, window.span)?;
                 series
                     .iter()

@@ -33,7 +33,7 @@ impl Pattern {
     ///
     /// The text is not a regular expression in RE2's syntax, or it would compile to more than a megabyte.
     pub fn new(pattern: &str) -> Result<Self, InvalidPattern> {
-        let invalid = |reason: String| InvalidPattern { pattern: pattern.to_owned(), reason };
+        let invalid = |reason: String| InvalidPattern { pattern: shortened(pattern), reason };
         let rewritten = Rewriter::new(pattern).rewrite().map_err(invalid)?;
         // Compiled alone first, so that `)(` cannot slip out of the group that anchors it.
         regex_syntax_check(&rewritten).map_err(&invalid)?;
@@ -85,6 +85,14 @@ fn regex_syntax_check(rewritten: &str) -> Result<(), String> {
         .build()
         .map(drop)
         .map_err(|error| last_line(&error))
+}
+
+/// The beginning of a pattern: an error is for people, and a pattern may be long.
+fn shortened(pattern: &str) -> String {
+    match pattern.char_indices().nth(80) {
+        Some((end, _)) => format!("{}…", &pattern[..end]),
+        None => pattern.to_owned(),
+    }
 }
 
 /// The crate's errors draw the pattern with a marker below; the last line says what is wrong.

@@ -1,6 +1,7 @@
 //! The functions that are evaluated. Everything else in the catalog is refused when a plan is compiled.
 
 mod dates;
+mod labels;
 mod order;
 mod range;
 mod regression;

@@ -3,16 +3,14 @@
 use super::super::aggregations::{ascending, descending};
 use super::super::evaluate::{EvalError, Evaluation, VectorSample, unique};
 use super::super::histogram::per_histogram;
-use super::super::plan::{LabelJoin, LabelReplace, Scalar, Vector, VectorKind};
+use super::super::plan::{Scalar, Vector, VectorKind};
 use super::super::problem::TextSpan;
+use super::labels::{label_join, label_replace};
 use super::order::sort_by_labels;
 use super::{greater, lesser, mapped};
 use crate::engine::model::Labels;
 use crate::engine::series::Point;
 use crate::engine::time::Timestamp;
-
-/// How long `label_replace` and `label_join` may make the value of a label: far more than anybody reads.
-const MAX_LABEL_BYTES: usize = 64 * 1024;
 
 impl Evaluation<'_> {
     /// Evaluates the nodes that are neither selectors, operators, aggregations nor plain functions.
@@ -58,10 +56,12 @@ impl Evaluation<'_> {
                 return Ok(vector);
             }
             VectorKind::LabelReplace(replace) => {
-                self.label_replace(replace, self.vector(&replace.operand, at)?, node.span)?
+                let vector = label_replace(replace, self.vector(&replace.operand, at)?, node.span)?;
+                self.hold_texts(vector, &replace.destination, node.span)?
             }
             VectorKind::LabelJoin(join) => {
-                self.label_join(join, self.vector(&join.operand, at)?, node.span)?
+                let vector = label_join(join, self.vector(&join.operand, at)?, node.span)?;
+                self.hold_texts(vector, &join.destination, node.span)?
             }
             VectorKind::HistogramQuantile(quantile, operand) => {
                 let q = self.scalar(quantile, at)?;
@@ -77,6 +77,18 @@ impl Evaluation<'_> {
             _ => return Err(EvalError::new(node.span, "this node has no evaluation of its own")),
         };
         unique(vector, node.span)
+    }
+
+    /// Counts the values that were made for a label as the points that they take the room of.
+    fn hold_texts(
+        &self,
+        vector: Vec<VectorSample>,
+        label: &str,
+        span: TextSpan,
+    ) -> Result<Vec<VectorSample>, EvalError> {
+        let bytes: usize = vector.iter().filter_map(|sample| sample.labels.get(label)).map(str::len).sum();
+        self.hold(bytes / size_of::<Point>(), span)?;
+        Ok(vector)
     }
 
     /// One element per histogram and quantile; the quantile is the value of a label.
@@ -99,50 +111,6 @@ impl Evaluation<'_> {
             result.extend(per_histogram(&vector, |buckets| buckets.quantile(q)).into_iter().map(element));
         }
         Ok(result)
-    }
-
-    fn label_replace(
-        &self,
-        replace: &LabelReplace,
-        vector: Vec<VectorSample>,
-        span: TextSpan,
-    ) -> Result<Vec<VectorSample>, EvalError> {
-        let element = |mut sample: VectorSample| {
-            let source = sample.labels.get(&replace.source).unwrap_or("");
-            let references = replace.replacement.matches('$').count();
-            self.check_label(replace.replacement.len() + references * source.len(), span)?;
-            if let Some(value) = replace.pattern.expand(source, &replace.replacement) {
-                sample.labels = sample.labels.with(&replace.destination, &value);
-            }
-            Ok(sample)
-        };
-        vector.into_iter().map(element).collect()
-    }
-
-    fn label_join(
-        &self,
-        join: &LabelJoin,
-        vector: Vec<VectorSample>,
-        span: TextSpan,
-    ) -> Result<Vec<VectorSample>, EvalError> {
-        let element = |mut sample: VectorSample| {
-            let values: Vec<_> =
-                join.sources.iter().map(|name| sample.labels.get(name).unwrap_or("")).collect();
-            let length: usize = values.iter().map(|value| value.len() + join.separator.len()).sum();
-            self.check_label(length, span)?;
-            sample.labels = sample.labels.with(&join.destination, &values.join(&join.separator));
-            Ok(sample)
-        };
-        vector.into_iter().map(element).collect()
-    }
-
-    /// Refuses a label that may become longer than anybody needs: nested functions can double it each time.
-    fn check_label(&self, bytes: usize, span: TextSpan) -> Result<(), EvalError> {
-        if bytes > MAX_LABEL_BYTES {
-            let message = format!("the value of a label may become longer than {MAX_LABEL_BYTES} bytes");
-            return Err(EvalError::new(span, message));
-        }
-        self.hold(bytes / size_of::<Point>(), span)
     }
 
     fn clamp(
