@@ -115,9 +115,18 @@ pub struct WindowFill {
     pub of: Span,
     /// The part of it that is proven to have been breached.
     pub breached: Span,
-    /// The first breach since the promise last held.
+    /// The part of it that was observed.
+    #[serde(default)]
+    pub covered: Span,
+    /// How many breaches it holds of how many it takes, where observations are counted.
+    #[serde(default)]
+    pub count: Option<(u32, u32)>,
+    /// The first breach that still counts.
     pub since: Option<Timestamp>,
-    /// Whether the trigger fires.
+    /// Whether it holds as much as it takes, whatever the last observation said.
+    #[serde(default)]
+    pub still: bool,
+    /// Whether the trigger fires: it holds as much as it takes, and the last observation was a breach.
     pub full: bool,
 }
 
