@@ -6,7 +6,7 @@ use std::fmt;
 
 use super::effect::{DeliveryReport, MessageKind, StepHandle, StepResult};
 use super::event::{Cause, CheckSeen, Happening, Outcome, Refusal};
-use crate::engine::evaluation::{Evidence, TriggerKey, Verdict};
+use crate::engine::evaluation::{ALERT_NAME, Evidence, TriggerKey, Verdict};
 
 /// Text from outside, on one line: control characters as escapes.
 struct OneLine<'a>(&'a str);
@@ -39,7 +39,9 @@ impl fmt::Display for Named<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let TriggerKey { target, trigger, labels } = self.0;
         write!(f, "{target}/{trigger}")?;
-        if labels.is_empty() { Ok(()) } else { write!(f, "{}", OneLine(&labels.to_string())) }
+        // An imported alert's labels are its rule's own; its page and `incident show` tell them.
+        let is_told = !labels.is_empty() && labels.get(ALERT_NAME).is_none();
+        if is_told { write!(f, "{}", OneLine(&labels.to_string())) } else { Ok(()) }
     }
 }
 
