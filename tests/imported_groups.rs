@@ -86,7 +86,7 @@ fn setup(rules: Vec<GroupRule>) -> Setup {
         then: Then { rollback: Some("back".into()), page: Some("oncall".into()) },
     };
     let pace = SourcePace { every: Span::from_secs(EVERY_S), silent_after: Span::from_secs(60) };
-    let level = Level { after: Span::ZERO, notify: vec!["pager".into()] };
+    let level = Level { after: Span::ZERO, notify: vec!["pager".into()], always: false };
     Setup {
         fingerprint: "files".to_owned(),
         rules: RuleSet { groups: vec![Arc::new(group)], ..RuleSet::default() },

@@ -13,6 +13,7 @@ pub fn event(event: &Event) {
         Happening::DeliveryReported { report: DeliveryReport::Dead(_), .. } => tracing::error!("{what}"),
         Happening::TriggerFiring { .. }
         | Happening::IncidentOpened { .. }
+        | Happening::Escalated { .. }
         | Happening::RollbackDecided { .. }
         | Happening::SetupRefused { .. }
         | Happening::DeliveryReported { report: DeliveryReport::FirstFailure(_), .. } => {

@@ -93,6 +93,7 @@ fn open_incidents(journal: &mut Journal, seq: u64, count: u64) {
         evidence: None,
         runbook: None,
         notify: Vec::new(),
+        policy: None,
     };
     let events = (1..=count).map(|nth| event(nth, opened(nth))).collect();
     journal.commit(&batch(journal.epoch(), seq, events)).unwrap();

@@ -120,6 +120,7 @@ pub fn incident() -> Vec<(Vec<Happening>, Vec<Effect>)> {
         evidence: evidence.clone(),
         runbook: None,
         notify: vec!["pd".into()],
+        policy: None,
     };
     let decided = Happening::RollbackDecided {
         rollback,

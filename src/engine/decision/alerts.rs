@@ -191,6 +191,7 @@ impl Draft<'_> {
                 target: route.target.clone(),
                 severity: severity_of(&rule.labels),
                 reason: format!("{} has not been evaluated for {lasted}: {why}", rule.name),
+                policy: route.then.page.clone(),
             };
             let notify = setup.receivers_of(route.then.page.as_ref()).into_iter().collect();
             let advice = "It can neither fire nor end until it can be evaluated again.";

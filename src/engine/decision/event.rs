@@ -9,7 +9,8 @@ use super::effect::{DeliveryReport, Message, StepEnding, StepHandle, StepOrder};
 use super::input::Restart;
 use crate::engine::evaluation::{Evidence, TriggerKey, Verdict};
 use crate::engine::model::{
-    EffectId, IncidentId, JournalId, PlanName, ReceiverName, RollbackId, Severity, SourceName, TargetName,
+    EffectId, IncidentId, JournalId, PlanName, PolicyName, ReceiverName, RollbackId, Severity, SourceName,
+    TargetName,
 };
 use crate::engine::time::{Span, Timestamp};
 
@@ -121,6 +122,18 @@ pub enum Happening {
         /// Where people read what to do.
         runbook: Option<String>,
         /// The receivers that are told about it.
+        notify: Vec<ReceiverName>,
+        /// The policy that says who is told next if it stays open.
+        #[serde(default)]
+        policy: Option<PolicyName>,
+    },
+    /// It has stayed open for so long that the next level of its policy is told.
+    Escalated {
+        /// Its id.
+        incident: IncidentId,
+        /// Which level; the one that was told at once is 1.
+        level: usize,
+        /// The receivers of that level.
         notify: Vec<ReceiverName>,
     },
     /// It is over.

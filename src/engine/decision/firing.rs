@@ -58,6 +58,7 @@ impl Draft<'_> {
             evidence: firing.evidence.clone(),
             runbook: firing.runbook.clone(),
             notify: self.setup.receivers_of(firing.then.page.as_ref()).into_iter().collect(),
+            policy: firing.then.page.clone(),
         });
         self.begin_rollback(incident, &firing);
     }

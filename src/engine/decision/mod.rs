@@ -8,6 +8,7 @@ mod arbitration;
 mod describe;
 mod draft;
 pub mod effect;
+mod escalation;
 pub mod event;
 mod firing;
 mod incident;
@@ -63,7 +64,10 @@ pub fn decide(state: &State, setup: &Setup, now: Timestamp, input: &Input) -> De
             draft.take_up_rollbacks(&restart.alive);
         }
         Input::Judged(judged) => draft.take_judged(judged),
-        Input::Woke => draft.wake_rollbacks(),
+        Input::Woke => {
+            draft.wake_rollbacks();
+            draft.escalate();
+        }
         Input::EffectStarted { effect, handle } => draft.take_start(*effect, handle),
         Input::EffectFinished { effect, outcome } => draft.take_outcome(*effect, outcome),
         Input::IntentRefused { reason, epoch } => draft.lose_journal(reason, *epoch),
@@ -97,6 +101,7 @@ pub fn decide(state: &State, setup: &Setup, now: Timestamp, input: &Input) -> De
     // What is left to the restart must not keep the loop awake.
     let (stopping, now) = (draft.state().stopping, draft.now);
     let due = draft.state().rollbacks.values().filter_map(Rollback::wake_at);
+    let due = due.chain(draft.state().escalates_at(setup));
     let wake_at = due.filter(|at| !stopping || *at > now).min();
     Decision { events: draft.events, effects: draft.effects, report: draft.report, wake_at }
 }

@@ -92,6 +92,24 @@ impl Draft<'_> {
         self.page(id, kind, key, severity, summary, details);
     }
 
+    /// Tells the next level of an incident's policy, which has not heard of it so far.
+    pub(super) fn page_level(&mut self, id: IncidentId, level: usize, receivers: BTreeSet<ReceiverName>) {
+        let (Some(facts), Some(incident)) = (self.facts(id), self.state().incidents.get(&id)) else { return };
+        let open = self.now.since(incident.opened_at).rounded();
+        let mut details = vec![format!("Nobody has ended it: level {level} of its policy is told.")];
+        let runs = incident
+            .ran
+            .values()
+            .filter_map(|run| self.state().rollbacks.get(run).map(|run_of| (run, run_of)));
+        details.extend(runs.map(|(run, rollback)| {
+            format!("Rollback {run} by plan `{}` {}.", rollback.plan, rollback.phase)
+        }));
+        let summary = format!("{}: open for {open}: {}", facts.target, facts.reason);
+        let (key, severity) = (id.global(&facts.journal), facts.severity);
+        let message = self.message(facts, MessageKind::Trigger, key, severity, summary, details);
+        self.send(id, message, &receivers, &Before::default());
+    }
+
     /// Tells what became of a rollback: under the incident's own key if it worked, else under a key of its own,
     /// because an incident that somebody has acknowledged notifies nobody any more (E5).
     pub(super) fn page_rollback(&mut self, id: RollbackId) {

@@ -89,6 +89,7 @@ impl Teller {
             | Happening::TriggerFiring { .. }
             | Happening::TriggerCleared { .. }
             | Happening::IncidentOpened { .. }
+            | Happening::Escalated { .. }
             | Happening::IncidentResolved { .. }
             | Happening::PageDecided { .. }
             | Happening::DeliveryReported { .. } => self.incident(record),

@@ -66,6 +66,7 @@ impl Script {
                 evidence,
                 runbook: None,
                 notify: vec!["mail".into(), "pagerduty".into()],
+                policy: None,
             },
         );
         self.event(
@@ -361,6 +362,7 @@ fn what_is_unexpected_is_told_too() {
         evidence: None,
         runbook: None,
         notify: Vec::new(),
+        policy: None,
     };
     let doubt = Happening::StepInDoubt {
         rollback: RollbackId(1),
