@@ -14,6 +14,7 @@ pub fn event(event: &Event) {
         Happening::TriggerFiring { .. }
         | Happening::IncidentOpened { .. }
         | Happening::Escalated { .. }
+        | Happening::Overdue { .. }
         | Happening::RollbackDecided { .. }
         | Happening::SetupRefused { .. }
         | Happening::DeliveryReported { report: DeliveryReport::FirstFailure(_), .. } => {

@@ -146,6 +146,8 @@ fn incidents_of(connection: &Connection, what: &Happening) -> rusqlite::Result<V
     match what {
         Happening::IncidentOpened { incident, .. }
         | Happening::Escalated { incident, .. }
+        | Happening::Overdue { incident, .. }
+        | Happening::TaskDone { incident, .. }
         | Happening::IncidentResolved { incident, .. }
         | Happening::RollbackDecided { incident, .. }
         | Happening::RollbackNotBegun { incident, .. }

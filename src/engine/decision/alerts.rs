@@ -302,6 +302,7 @@ fn firing<'a>(key: &'a TriggerKey, routed: &Routed<'a>) -> Firing<'a> {
         details,
         evidence: evidence_of(alert),
         runbook: annotation("runbook_url").or_else(|| annotation("runbook")).map(str::to_owned),
+        due: BTreeMap::new(),
         barred: match &alert.failing_source {
             _ if alert.rests_on_absence => Some(Refusal::RestsOnAbsence),
             Some(source) => Some(Refusal::SourceFailed(source.clone())),

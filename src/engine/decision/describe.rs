@@ -101,9 +101,11 @@ impl fmt::Display for Happening {
             Self::RollbackNotBegun { incident, target, plan, refusal } => {
                 write!(f, "no rollback of {target} by `{plan}` for {incident}: {refusal}")
             }
-            page @ (Self::Escalated { .. } | Self::PageDecided { .. } | Self::DeliveryReported { .. }) => {
-                describe_page(page, f)
-            }
+            page @ (Self::Escalated { .. }
+            | Self::Overdue { .. }
+            | Self::TaskDone { .. }
+            | Self::PageDecided { .. }
+            | Self::DeliveryReported { .. }) => describe_page(page, f),
             step => describe_step(step, f),
         }
     }
@@ -111,6 +113,12 @@ impl fmt::Display for Happening {
 
 fn describe_page(what: &Happening, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     match what {
+        Happening::Overdue { incident, clock, .. } => {
+            write!(f, "{incident} is OVERDUE: {}", OneLine(&clock.missed()))
+        }
+        Happening::TaskDone { incident, task, by } => {
+            write!(f, "{incident}: task `{}` is done, says {}", OneLine(task), OneLine(by))
+        }
         Happening::Escalated { incident, level, notify } => {
             let to: Vec<_> = notify.iter().map(ReceiverName::as_str).collect();
             write!(f, "{incident} is still open: level {level} is told ({})", to.join(", "))

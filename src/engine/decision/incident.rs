@@ -1,5 +1,7 @@
 //! Triggers' states and incidents: what opens one, what joins it, what ends it.
 
+use std::collections::BTreeMap;
+
 use super::alerts::{is_gone, is_imported};
 use super::draft::Draft;
 use super::effect::{DeliveryReport, MessageKind};
@@ -95,6 +97,7 @@ impl Draft<'_> {
             details: Vec::new(),
             evidence: judgement.evidence.clone(),
             runbook: trigger.runbook.clone(),
+            due: trigger.due.clone(),
             barred: None,
         });
     }
@@ -221,6 +224,7 @@ impl Draft<'_> {
             runbook: None,
             notify,
             policy: what.policy,
+            due: BTreeMap::new(),
         });
         self.page_incident(incident, MessageKind::Trigger, summary, vec![advice.to_owned()]);
     }

@@ -12,6 +12,7 @@ use crate::engine::model::{
     EffectId, IncidentId, IndicatorName, JournalId, PlanName, PolicyName, ReceiverName, RollbackId, Severity,
     TargetName,
 };
+use crate::engine::rules::Clock;
 use crate::engine::time::{Span, Timestamp};
 
 /// How many starts of rollbacks a target remembers; configured caps must be smaller.
@@ -107,6 +108,9 @@ pub struct Incident {
     /// How many levels have been told beyond the first.
     #[serde(default)]
     pub escalated: usize,
+    /// The clocks that run: by when what must have happened.
+    #[serde(default, with = "pairs")]
+    pub due: BTreeMap<Clock, Timestamp>,
     /// The plans that were run for it, each at most once (E3).
     pub ran: BTreeMap<PlanName, RollbackId>,
     /// Why a wanted rollback was not begun, if one was not.
@@ -210,6 +214,8 @@ impl State {
             | Happening::TriggerCleared { .. } => self.change_trigger(event)?,
             Happening::IncidentOpened { .. }
             | Happening::Escalated { .. }
+            | Happening::Overdue { .. }
+            | Happening::TaskDone { .. }
             | Happening::IncidentResolved { .. }
             | Happening::RollbackNotBegun { .. } => self.change_incident(event)?,
             Happening::RollbackDecided { .. } => self.begin_rollback(event)?,
@@ -269,6 +275,7 @@ impl State {
                 runbook,
                 notify,
                 policy,
+                due,
             } => {
                 if incident.0 < self.next_incident || self.open_incident(cause).is_some() {
                     return Err(format!("{incident} is not new"));
@@ -287,11 +294,16 @@ impl State {
                     notify: notify.clone(),
                     policy: policy.clone(),
                     escalated: 0,
+                    due: due.clone(),
                     ran: BTreeMap::new(),
                     refused: None,
                     open_keys: BTreeMap::new(),
                 };
                 self.incidents.insert(*incident, opened);
+            }
+            Happening::Overdue { incident, clock, .. } => self.stop_clock(*incident, clock)?,
+            Happening::TaskDone { incident, task, .. } => {
+                self.stop_clock(*incident, &Clock::Task(task.clone()))?;
             }
             Happening::Escalated { incident, notify, .. } => self.escalate(*incident, notify)?,
             Happening::IncidentResolved { incident, .. } => {
@@ -460,7 +472,7 @@ impl State {
 }
 
 /// Maps with keys that are no strings, as lists of pairs: JSON has no other form for them.
-mod pairs {
+pub(super) mod pairs {
     use std::collections::BTreeMap;
 
     use serde::{Deserialize, Deserializer, Serialize, Serializer};

@@ -16,6 +16,7 @@ use crate::engine::rules::{
 use crate::engine::series::{FailureKind, SourceFailure};
 use crate::engine::time::Span;
 
+mod due;
 mod escalation;
 
 fn condition(text: &str) -> Condition {

@@ -209,6 +209,7 @@ impl FileScope {
             severity: written.severity,
             summary: written.summary.as_ref().map(|text| text.value.clone()),
             runbook: written.runbook.as_ref().map(|text| text.value.clone()),
+            due: written.due.clone(),
             then,
             ..Trigger::new(name, self.target.clone(), when, window)
         };

@@ -1,11 +1,15 @@
 //! The rule file as written: typed, with places, nothing looked up yet.
 
+mod due;
+
+use std::collections::BTreeMap;
+
 use super::condition::UNITS;
 use super::decode::{
     Shape, Spanned, check_name, choice, duration, list, named, not_supported, text, texts, wrong_type,
 };
 use super::diagnostic::{Diagnostic, Findings, Place};
-use super::set::Unit;
+use super::set::{Clock, Unit};
 use super::yaml::{Node, Scalar};
 use crate::engine::model::Severity;
 use crate::engine::series::Matcher;
@@ -50,6 +54,8 @@ pub struct WrittenTrigger {
     pub summary: Option<Scalar>,
     /// Where people read what to do.
     pub runbook: Option<Scalar>,
+    /// By when what must have happened.
+    pub due: BTreeMap<Clock, Span>,
     /// What follows.
     pub then: WrittenThen,
 }
@@ -92,8 +98,8 @@ const INDICATOR: Shape = Shape {
 
 const TRIGGER: Shape = Shape {
     what: "a trigger",
-    keys: &["name", "when", "for", "severity", "summary", "runbook", "then"],
-    later: &["given", "no_data", "clear", "levels", "during", "due", "per", "any", "all", "share", "labels"],
+    keys: &["name", "when", "for", "severity", "summary", "runbook", "due", "then"],
+    later: &["given", "no_data", "clear", "levels", "during", "per", "any", "all", "share", "labels"],
 };
 
 const THEN: Shape = Shape { what: "`then`", keys: &["rollback", "page"], later: &["recommend", "veto"] };
@@ -175,6 +181,8 @@ fn trigger(node: &Node, out: &mut Findings) -> Option<WrittenTrigger> {
     let runbook = fields.get("runbook").and_then(|node| text(node, "`runbook`", out)).cloned();
     let mut then = fields.get("then").map_or_else(WrittenThen::default, |node| read_then(node, out));
     then.something |= fields.has_later("levels");
+    let rolls_back = then.rollback.is_some();
+    let due = fields.get("due").map_or_else(BTreeMap::new, |node| due::read(node, rolls_back, out));
     Some(WrittenTrigger {
         name: name?,
         when,
@@ -182,6 +190,7 @@ fn trigger(node: &Node, out: &mut Findings) -> Option<WrittenTrigger> {
         severity: severity.unwrap_or(Severity::High),
         summary,
         runbook,
+        due,
         then,
     })
 }

@@ -90,6 +90,8 @@ impl Teller {
             | Happening::TriggerCleared { .. }
             | Happening::IncidentOpened { .. }
             | Happening::Escalated { .. }
+            | Happening::Overdue { .. }
+            | Happening::TaskDone { .. }
             | Happening::IncidentResolved { .. }
             | Happening::PageDecided { .. }
             | Happening::DeliveryReported { .. } => self.incident(record),

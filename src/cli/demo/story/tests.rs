@@ -67,6 +67,7 @@ impl Script {
                 runbook: None,
                 notify: vec!["mail".into(), "pagerduty".into()],
                 policy: None,
+                due: BTreeMap::new(),
             },
         );
         self.event(
@@ -363,6 +364,7 @@ fn what_is_unexpected_is_told_too() {
         runbook: None,
         notify: Vec::new(),
         policy: None,
+        due: BTreeMap::new(),
     };
     let doubt = Happening::StepInDoubt {
         rollback: RollbackId(1),
