@@ -293,6 +293,37 @@ fn time_before_the_first_answer_is_not_absence() {
     assert_eq!((life.states().len(), life.open()), (0, 0), "{}", life.story());
 }
 
+/// What a reload begins to need was there all the time, and is not kept yet: that is no absence either.
+#[test]
+fn e2_time_before_the_first_answer_that_is_kept_is_not_absence() {
+    let before = setup(vec![alert("Other", "other == 1", 0)]);
+    let after = setup(vec![alert("Other", "other == 1", 0), alert("Gone", "absent(errors)", 0)]);
+    // One of these lies between an answer and an instant of the group.
+    for reload in 30..45 {
+        let mut life = Life::first(&before);
+        life.replay.schedule(at(reload), Timed::Setup(Arc::new(after.clone())));
+        life.live(0, 90, Some(0.0));
+        assert!(life.story().contains("files in force"), "{}", life.story());
+        assert!(!life.story().contains("FIRES"), "reload at {reload} s: {}", life.story());
+    }
+    let mut life = Life::first(&before);
+    life.replay.schedule(at(31), Timed::Setup(Arc::new(setup(vec![alert("Gone", "absent(others)", 0)]))));
+    life.live(0, 90, Some(0.0));
+    assert_eq!(life.open(), 1, "what is absent still fires: {}", life.story());
+}
+
+#[test]
+fn e2_a_query_offset_does_not_look_at_the_time_before_the_first_answer() {
+    let mut files = setup(vec![alert("Gone", "absent(errors)", 0)]);
+    let group = Arc::make_mut(&mut files.rules.groups[0]);
+    group.query_offset = Span::from_secs(60);
+    let mut life = Life::first(&files);
+    life.live(0, 200, Some(0.0));
+    assert_eq!((life.states().len(), life.open()), (0, 0), "{}", life.story());
+    life.live(200, 300, None);
+    assert_eq!(life.states().len(), 1, "absence is seen a minute late: {}", life.story());
+}
+
 #[test]
 fn a_group_is_evaluated_at_its_interval_though_nothing_is_heard() {
     let mut files = setup(vec![alert("Always", "vector(1)", 30)]);

@@ -275,6 +275,7 @@ fn bad_requests_are_answered_at_once_and_change_nothing() {
         ("/api/v1/query", "query=up&time=yesterday".to_owned(), 400),
         ("/api/v1/query", "query=up&timeout=-1".to_owned(), 400),
         ("/api/v1/query", "query=up&limit=some".to_owned(), 400),
+        ("/api/v1/query", "query=up&lookback_delta=1m".to_owned(), 400),
         ("/api/v1/query", format!("query=up&{}", "a=1&".repeat(2000)), 400),
         ("/api/v1/query", format!("query={}", "a".repeat(3_000_000)), 413),
         ("/api/v1/query", "query=up%20%2B%20on%20()%20{job=%22app%22}".to_owned(), 422),

@@ -41,6 +41,9 @@ pub struct Measurements {
     groups: Groups,
     /// Since when every source has answered or failed; no group is evaluated before.
     ready: Option<Timestamp>,
+    /// The sources that have neither answered nor failed since a reload began to need series that were not kept: until
+    /// then the absence of those series says nothing.
+    unseen: BTreeSet<SourceName>,
     /// What groups have written and nobody has fetched yet.
     recorded: Vec<Observation>,
     /// When series that groups wrote were last looked through for old points.
@@ -78,6 +81,7 @@ impl Measurements {
             newest: now,
             groups: Groups::default(),
             ready: None,
+            unseen: BTreeSet::new(),
             recorded: Vec::new(),
             retained: now,
         };
@@ -87,13 +91,14 @@ impl Measurements {
 
     /// Takes other rules and sources into force. Windows of unchanged rules stay as they are.
     ///
-    /// `read_instead` lists what verifications read in place of other sources; those series are kept as well.
+    /// `read_instead` lists what verifications read in place of other sources; those series are kept as well. Returns
+    /// what of the sources' series was not kept until now: it starts empty.
     pub fn rewatch(
         &mut self,
         watch: &Watch<'_>,
         read_instead: &[(&Condition, &BTreeMap<SourceName, SourceName>)],
         now: Timestamp,
-    ) {
+    ) -> Vec<Selector> {
         let mut selectors: Vec<Selector> = Vec::new();
         let mut retention = MIN_RETENTION;
         let plain = watch.rules.triggers.values().map(|trigger| &trigger.when);
@@ -111,6 +116,11 @@ impl Measurements {
         selectors.extend_from_slice(&watch.memory.keep);
         selectors.sort_by(|left, right| left.key().cmp(right.key()));
         selectors.dedup();
+        let begun = self.not_kept_yet(&selectors);
+        self.unseen.retain(|source| watch.paces.contains_key(source));
+        if !begun.is_empty() {
+            self.unseen = watch.paces.keys().cloned().collect();
+        }
         self.retention = retention;
         self.store.set_limits(watch.memory.limits, retention);
         self.store.set_interest(Interest::Selectors(selectors));
@@ -136,6 +146,7 @@ impl Measurements {
             let rule = watch.rules.triggers.get(&(key.target.clone(), key.trigger.clone()));
             rule.is_some_and(|rule| rule.fingerprint == watched.fingerprint)
         });
+        begun
     }
 
     /// Takes up what was saved before a restart: windows, alerts, and the observations that they were judged on.
@@ -205,6 +216,7 @@ impl Measurements {
             }
             hearing.last = Some(answer);
         }
+        self.unseen.remove(source);
         self.note_ready(now);
         let rules = watch.rules.triggers.values();
         let judgements: Vec<Judgement> = rules
@@ -339,6 +351,10 @@ impl Measurements {
             .iter()
             .any(|source| self.heard.get(source).is_none_or(|hearing| hearing.last.is_none()))
         {
+            return None;
+        }
+        // Neither is the time before the first answer that a new rule's series are kept of.
+        if !self.windows.contains_key(&key_of(rule)) && !self.unseen.is_disjoint(&rule.sources) {
             return None;
         }
         let context = EvalContext { wall_offset: watch.wall_offset, ..EvalContext::at(now) };
