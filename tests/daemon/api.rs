@@ -92,7 +92,7 @@ triggers:
 /// Asks over HTTP as plainly as can be; returns the status and the body.
 fn ask(address: SocketAddr, method: &str, path: &str, form: &str) -> (u16, String) {
     let request = format!(
-        "{method} {path} HTTP/1.1\r\nHost: whoever.example\r\nConnection: close\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: {}\r\n\r\n{form}",
+        "{method} {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: {}\r\n\r\n{form}",
         form.len()
     );
     let answer = converse(address, request.as_bytes());
@@ -301,6 +301,9 @@ fn bad_requests_are_answered_at_once_and_change_nothing() {
     }
     assert_eq!(watched.get("/api/v1/label/%ff/values").0, 400);
     assert_eq!(watched.get("/nowhere/%3Cscript%3E").0, 404);
+    // A name that a stranger may have pointed at this host: a browser would hand over what it reads.
+    let rebound = b"GET /api/v1/query?query=up HTTP/1.1\r\nHost: evil.example\r\nConnection: close\r\n\r\n";
+    assert_says(&converse(watched.address, rebound), &["HTTP/1.1 421 ", "`external_url`"]);
     assert!(begun.elapsed() < Duration::from_secs(20), "answered at once: {:?}", begun.elapsed());
 
     // Minutes of work: nobody waits for that, and nobody else has to.
