@@ -73,9 +73,10 @@ where
     get(handler.clone()).post(handler)
 }
 
-/// Sources keep no TYPE and HELP lines: there is nothing to tell.
+/// Sources keep no TYPE and HELP lines: there is nothing to tell but that.
 async fn metadata() -> Response {
-    reply::json(StatusCode::OK, reply::success(&json!({}), &[], &[]))
+    let warning = "TYPE and HELP are not kept: look at the source's own page".to_owned();
+    reply::json(StatusCode::OK, reply::success(&json!({}), &[warning], &[]))
 }
 
 async fn build_info() -> Response {

@@ -169,7 +169,9 @@ fn what_there_is_to_ask_about(watched: &Watched) {
     assert_says(&all.to_string(), &["orders_total", "broken", "up", "scrape_duration_seconds"]);
     assert!(!all.to_string().contains("unwatched"), "{all}");
     assert_eq!(watched.data("/api/v1/labels?start=0&end=1"), json!([]));
-    assert_eq!(watched.data("/api/v1/metadata"), json!({}));
+    let metadata = watched.get("/api/v1/metadata").1;
+    assert_eq!(metadata["data"], json!({}));
+    assert_says(&metadata["warnings"].to_string(), &["not kept"]);
     assert_eq!(watched.data("/api/v1/status/buildinfo")["application"], "rearguard");
     assert_eq!(ask(watched.address, "GET", "/-/healthy", "").0, 200);
     assert_eq!(ask(watched.address, "GET", "/-/ready", "").0, 200);
