@@ -12,15 +12,14 @@ use super::shown::shown;
 use super::verdict::{
     CheckVerdict, Evidence, Judged, Judgement, Silence, TriggerKey, UnknownReason, Verdict, WindowFill,
 };
-use super::watch::{Check, DetectVersion, Watch};
+use super::watch::{Check, Watch};
 use super::window::{Mark, Window};
-use crate::engine::model::{Labels, METRIC_NAME, Sample, SourceName, TargetName, is_stale_marker};
+use crate::engine::model::{Labels, Sample, SourceName};
 use crate::engine::promql::{EvalContext, Value};
 use crate::engine::rules::{Condition, Trigger};
-use crate::engine::series::{
-    FailureKind, Interest, MatchOp, Matcher, Observation, Selector, SourceFailure, Sources, Store,
-};
+use crate::engine::series::{FailureKind, Interest, Observation, Selector, SourceFailure, Sources, Store};
 use crate::engine::time::{Span, Timestamp};
+use versions::version_selector;
 
 /// How long samples are kept at least: Prometheus' lookback, so that `status` can show the last value of anything.
 const MIN_RETENTION: Span = Span::from_secs(5 * 60);
@@ -476,32 +475,12 @@ impl Measurements {
             None => unknown(UnknownReason::NotANumber),
         }
     }
-
-    fn version(&self, target: &TargetName, detect: &DetectVersion) -> Option<(TargetName, String)> {
-        let selector = version_selector(detect)?;
-        let live = |id: &crate::engine::series::SeriesId| {
-            let last = self.store.last(*id)?;
-            let label = || self.store[*id].labels().get(&detect.label).map(str::to_owned);
-            if is_stale_marker(last.value) { None } else { label() }
-        };
-        let versions: BTreeSet<String> = self.store.select(&selector).iter().filter_map(live).collect();
-        // Two versions at once are a deployment under way: nothing is concluded.
-        let mut versions = versions.into_iter();
-        match (versions.next(), versions.next()) {
-            (Some(only), None) => Some((target.clone(), only)),
-            _ => None,
-        }
-    }
 }
 
 mod imported;
+mod versions;
 
 /// A native trigger yields one series: its key has no labels.
 fn key_of(rule: &Trigger) -> TriggerKey {
     TriggerKey { target: rule.target.clone(), trigger: rule.name.clone(), labels: Labels::empty() }
-}
-
-fn version_selector(detect: &DetectVersion) -> Option<Selector> {
-    let name = Matcher::new(METRIC_NAME, MatchOp::Equal, &detect.metric).ok()?;
-    Some(Selector::new(vec![name], Sources::Only(BTreeSet::from([detect.source.clone()]))))
 }
