@@ -156,6 +156,11 @@ fn queries_are_answered(watched: &Watched) {
     assert_eq!(unkept["warnings"], json!([warning]));
     let old = watched.get(&format!("/api/v1/query?query=orders_total%20offset%201d&time={now}")).1;
     assert_says(&old["infos"].to_string(), &["samples are kept for 5m", "looks back further"]);
+    let young = watched.get("/api/v1/query?query=count_over_time(orders_total[6m])").1;
+    assert_says(
+        &young["infos"].to_string(),
+        &["series of `orders_total` are kept since", "looks back further"],
+    );
 }
 
 fn what_there_is_to_ask_about(watched: &Watched) {
@@ -257,6 +262,8 @@ fn what_is_too_much_is_refused_by_the_limits_name() {
     assert_says(&many, &["more than the limit of 4 (`max_samples`)"]);
     let made = refused("/api/v1/query?query=sum_over_time(vector(1)[5s:1s])");
     assert_says(&made, &["makes more than 4 samples (`max_samples`)"]);
+    let touched = refused("/api/v1/query?query=count_over_time(up[30d:1ms])");
+    assert_says(&touched, &["touches more than 50000000 samples", "`max_samples`"]);
     let result = refused("/api/v1/query_range?query=vector(1)&start=0&end=5&step=1");
     assert_says(&result, &["5 samples, more than the limit of 4 (`max_samples`)"]);
     let told = String::from_utf8_lossy(&watched.site.run(&["query", "orders_total"]).stderr).into_owned();
