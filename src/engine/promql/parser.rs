@@ -15,15 +15,17 @@ use super::lexer::{self, Token, TokenKind};
 use super::literals;
 use super::problem::{Problem, TextSpan};
 
-/// How deep brackets, signs and arguments may be nested while parsing.
-const MAX_NESTING: usize = 100;
+/// How deep brackets of any kind may stand in each other.
+///
+/// Together with [`MAX_HEIGHT`], which bounds operators too, this keeps parsing within half of a small thread's stack.
+const MAX_BRACKETS: usize = 120;
 
 type Parsed<T> = Result<T, Box<Problem>>;
 
 /// Parses a whole text; types are not checked yet.
 pub(super) fn parse_syntax(text: &str) -> Parsed<Expr> {
     let tokens = lexer::tokenize(text).map_err(Box::new)?;
-    let mut parser = Parser { text, tokens, at: 0, nesting: 0 };
+    let mut parser = Parser { text, tokens, at: 0, brackets: 0, nesting: 0 };
     if *parser.peek() == TokenKind::End {
         return Err(parser.error("the expression is empty"));
     }
@@ -34,12 +36,23 @@ pub(super) fn parse_syntax(text: &str) -> Parsed<Expr> {
     }
 }
 
+/// What to do about an expression that is too deep.
+const SPLIT: &str = "record parts of it under names of their own";
+
+fn too_high(span: TextSpan) -> Box<Problem> {
+    let message = format!("the expression is nested more than {MAX_HEIGHT} operators deep");
+    Box::new(Problem::new(span, message).with_hint(SPLIT))
+}
+
 struct Parser<'t> {
     text: &'t str,
     /// Ends with [`TokenKind::End`], which is never consumed.
     tokens: Vec<Token>,
     at: usize,
-    nesting: usize,
+    /// How many brackets are open.
+    brackets: usize,
+    /// How many expressions are begun: each is part of a node of the one around it, and so adds to the tree's height.
+    nesting: u16,
 }
 
 impl<'t> Parser<'t> {
@@ -109,22 +122,29 @@ impl<'t> Parser<'t> {
     fn node(span: TextSpan, kind: ExprKind) -> Parsed<Expr> {
         let expr = Expr::new(span, kind);
         if expr.height() > MAX_HEIGHT {
-            let message = format!("the expression is nested more than {MAX_HEIGHT} operators deep");
             // Only the last link is pointed at: the whole would be the whole text.
-            let end = TextSpan::new(span.end.saturating_sub(1), span.end);
-            return Err(Box::new(
-                Problem::new(end, message).with_hint("record parts of it under names of their own"),
-            ));
+            return Err(too_high(TextSpan::new(span.end.saturating_sub(1), span.end)));
         }
         Ok(expr)
+    }
+
+    /// An expression of its own inside of brackets.
+    fn enclosed(&mut self) -> Parsed<Expr> {
+        self.brackets += 1;
+        if self.brackets > MAX_BRACKETS {
+            let message = format!("brackets are nested more than {MAX_BRACKETS} levels deep");
+            return Err(Box::new(Problem::new(self.span(), message).with_hint(SPLIT)));
+        }
+        let expr = self.expression(0);
+        self.brackets -= 1;
+        expr
     }
 
     /// An expression whose operators bind at least as strongly as `weakest`.
     fn expression(&mut self, weakest: u8) -> Parsed<Expr> {
         self.nesting += 1;
-        if self.nesting > MAX_NESTING {
-            let message = format!("the expression is nested more than {MAX_NESTING} levels deep");
-            return Err(self.error(message));
+        if self.nesting > MAX_HEIGHT {
+            return Err(too_high(self.span()));
         }
         let expr = self.operators(weakest);
         self.nesting -= 1;
@@ -196,7 +216,7 @@ impl<'t> Parser<'t> {
 
     fn parenthesized(&mut self) -> Parsed<Expr> {
         let open = self.expect("(")?;
-        let inner = self.expression(0)?;
+        let inner = self.enclosed()?;
         let close = self.expect(")")?;
         Self::node(open.to(close), ExprKind::Paren(Box::new(inner)))
     }
@@ -254,7 +274,7 @@ impl<'t> Parser<'t> {
             return Ok((args, self.advance()));
         }
         loop {
-            args.push(self.expression(0)?);
+            args.push(self.enclosed()?);
             if self.is_symbol(")") {
                 return Ok((args, self.advance()));
             }

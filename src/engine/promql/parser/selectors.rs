@@ -104,9 +104,9 @@ impl Parser<'_> {
 
     fn range_or_subquery(&mut self, expr: Expr) -> Parsed<Expr> {
         let open = self.expect("[")?;
-        let range = self.expression(0)?;
+        let range = self.enclosed()?;
         if self.eat(":") {
-            let step = if self.is_symbol("]") { None } else { Some(self.expression(0)?) };
+            let step = if self.is_symbol("]") { None } else { Some(self.enclosed()?) };
             let close = self.expect("]")?;
             let span = expr.span.to(close);
             let subquery = Subquery { expr, range, step, shift: Shift::default() };

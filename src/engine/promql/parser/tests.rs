@@ -244,6 +244,22 @@ fn a_chain_within_the_limit_parses_and_one_beyond_is_pointed_at() {
     assert!(problems.iter().any(|problem| problem.message.contains("nested")), "{problems:?}");
 }
 
+#[test]
+fn a_hundred_brackets_with_operators_between_them_are_not_too_many() {
+    let cases =
+        [("a / (", ")"), ("-(", ")"), ("a + abs(", ")"), ("sum(a) or sum by (b) (", ")"), ("a^-(", ")")];
+    for (open, close) in cases {
+        let text = |n: usize| open.repeat(n) + "x" + &close.repeat(n);
+        let brackets = if open == "a^-(" { 80 } else { 120 };
+        assert!(parse(&text(brackets)).is_ok(), "{open}");
+        let problems = parse(&text(brackets + 4)).err().unwrap_or_default();
+        assert!(
+            problems.first().is_some_and(|first| first.message.contains("nested more than")),
+            "{problems:?}"
+        );
+    }
+}
+
 fn node(kind: ExprKind) -> Expr {
     Expr::new(TextSpan::default(), kind)
 }
