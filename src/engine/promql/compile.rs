@@ -315,6 +315,11 @@ impl Compiler<'_> {
             self.needs_names(&binary.left, label)?;
             self.needs_names(&binary.right, label)?;
         }
+        if let Some(group) = &binary.matching.group
+            && let Some(label) = group.include.iter().find(|label| describes_metric(label))
+        {
+            self.needs_names(if group.left { &binary.right } else { &binary.left }, label)?;
+        }
         let key = if on { LabelChoice::Only(names) } else { LabelChoice::AllBut(names) };
         let (op, bool, left, right) = (binary.op, binary.bool, *left?, *right?);
         if op.is_set() {

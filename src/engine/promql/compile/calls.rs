@@ -115,10 +115,13 @@ impl Compiler<'_> {
         self.boxed(operand).map(|operand| VectorKind::Sorted { operand, descending })
     }
 
-    fn sorted_by_label(&mut self, operand: &Expr, labels: &[Expr], descending: bool) -> Option<VectorKind> {
-        let operand = self.boxed(operand);
-        let labels = labels.iter().map(|label| self.label_name(label)).collect::<Option<Vec<_>>>();
-        Some(VectorKind::SortedByLabel { operand: operand?, labels: labels?, descending })
+    fn sorted_by_label(&mut self, expr: &Expr, labels: &[Expr], descending: bool) -> Option<VectorKind> {
+        let operand = self.boxed(expr);
+        let labels = labels.iter().map(|label| self.label_name(label)).collect::<Option<Vec<_>>>()?;
+        if let Some(label) = labels.iter().find(|label| describes_metric(label)) {
+            self.needs_names(expr, label)?;
+        }
+        Some(VectorKind::SortedByLabel { operand: operand?, labels, descending })
     }
 
     fn histogram_quantile(&mut self, quantile: &Expr, buckets: &Expr) -> Option<VectorKind> {

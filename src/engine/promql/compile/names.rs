@@ -4,6 +4,7 @@
 //! asked for after that, the two answer differently. Such expressions are refused instead of answered one way.
 
 use super::super::ast::{Aggregate, AggregateOp, BinaryOp, Call, Expr, ExprKind, UnaryOp};
+use super::super::problem::Problem;
 use super::Compiler;
 use crate::engine::model::describes_metric;
 
@@ -13,7 +14,10 @@ impl Compiler<'_> {
         if keeps_names(expr) {
             return Some(());
         }
-        self.refuse(expr.span, format!("`{label}` is asked for, but this drops the metric name"))
+        let message = format!("`{label}` is asked for, but this drops the metric name");
+        let hint = "Prometheus' answer depends on a feature flag here: select metrics by name before functions and operators";
+        self.problems.push(Problem::new(expr.span, message).with_hint(hint));
+        None
     }
 }
 

@@ -207,7 +207,8 @@ fn limit(node: &Node, out: &mut Findings) -> Option<usize> {
 fn whole_number(text: &str) -> Option<usize> {
     let digits = text.replace('_', "");
     let radix = |prefix: &str, radix| i64::from_str_radix(digits.strip_prefix(prefix)?, radix).ok();
-    let parsed = digits.parse().ok().or_else(|| radix("0x", 16)).or_else(|| radix("0o", 8)).or_else(|| radix("0b", 2));
+    let parsed =
+        digits.parse().ok().or_else(|| radix("0x", 16)).or_else(|| radix("0o", 8)).or_else(|| radix("0b", 2));
     let whole = parsed.or_else(|| {
         let float: f64 = digits.parse().ok()?;
         #[expect(clippy::cast_possible_truncation, reason = "whole, and far within bounds")]
