@@ -70,7 +70,17 @@ impl Compiler<'_> {
     }
 
     fn not_evaluated<T>(&mut self, span: TextSpan, what: &str) -> Option<T> {
-        self.refuse(span, format!("{what} is not evaluated by this version"))
+        let mut problem = Problem::new(span, format!("{what} is not evaluated by this version"));
+        if what.contains("histogram") {
+            problem = problem.with_hint(
+                "native histograms are not kept; of classic ones take `histogram_quantile`, or `x_sum / x_count`",
+            );
+        } else if what == "`info`" {
+            problem =
+                problem.with_hint("join instead: `x * on (job, instance) group_left (version) target_info`");
+        }
+        self.problems.push(problem);
+        None
     }
 
     /// For trees that were not type-checked; [`super::parse`] lets none through.

@@ -2,6 +2,7 @@
 //!
 //! Types are not looked at here; [`super::check`] does that on the finished tree, so that one look finds all mistakes.
 
+mod hints;
 mod selectors;
 
 pub(super) use selectors::is_reserved;
@@ -116,7 +117,18 @@ impl<'t> Parser<'t> {
             TokenKind::End => "the end of the expression".to_owned(),
             _ => format!("`{}`", self.text_of(self.span()).chars().take(40).collect::<String>()),
         };
-        self.error(format!("expected {expected}, found {found}"))
+        let problem = Problem::new(self.span(), format!("expected {expected}, found {found}"));
+        Box::new(problem.maybe_hint(self.hint()))
+    }
+
+    /// A bracket is missing; where the text ends before it, the one that was opened is told.
+    fn unclosed(&self, open: TextSpan, expected: &str) -> Box<Problem> {
+        let problem = self.unexpected(expected);
+        if *self.peek() != TokenKind::End {
+            return problem;
+        }
+        let bracket = self.text_of(open);
+        Box::new(problem.with_hint(format!("`{bracket}` at character {} is never closed", open.start + 1)))
     }
 
     fn node(span: TextSpan, kind: ExprKind) -> Parsed<Expr> {
@@ -217,7 +229,10 @@ impl<'t> Parser<'t> {
     fn parenthesized(&mut self) -> Parsed<Expr> {
         let open = self.expect("(")?;
         let inner = self.enclosed()?;
-        let close = self.expect(")")?;
+        if !self.is_symbol(")") {
+            return Err(self.unclosed(open, "`)`"));
+        }
+        let close = self.advance();
         Self::node(open.to(close), ExprKind::Paren(Box::new(inner)))
     }
 
@@ -257,7 +272,9 @@ impl<'t> Parser<'t> {
         let Some(function) = function else {
             let mut problem = Problem::new(name_span, format!("unknown function `{name}`"));
             let known = FUNCTIONS.iter().map(|f| f.name).chain(AggregateOp::ALL.map(|(name, _)| name));
-            if let Some(near) = nearest(name, known) {
+            if name == "holt_winters" {
+                problem = problem.with_hint("it is called `double_exponential_smoothing` now");
+            } else if let Some(near) = nearest(name, known) {
                 problem = problem.with_hint(format!("did you mean `{near}`?"));
             }
             return Err(Box::new(problem));
@@ -268,7 +285,7 @@ impl<'t> Parser<'t> {
 
     /// Parses `(a, b)`; returns the closing bracket's place too.
     fn arguments(&mut self) -> Parsed<(Vec<Expr>, TextSpan)> {
-        self.expect("(")?;
+        let open = self.expect("(")?;
         let mut args = Vec::new();
         if self.is_symbol(")") {
             return Ok((args, self.advance()));
@@ -279,7 +296,7 @@ impl<'t> Parser<'t> {
                 return Ok((args, self.advance()));
             }
             if !self.eat(",") {
-                return Err(self.unexpected("`,` or `)` after an argument"));
+                return Err(self.unclosed(open, "`,` or `)` after an argument"));
             }
         }
     }
@@ -296,7 +313,7 @@ impl<'t> Parser<'t> {
         let expected = 1 + usize::from(op.has_param());
         if args.len() != expected {
             let message = format!("`{}` takes {expected} argument(s), {} given", op.name(), args.len());
-            return Err(Box::new(Problem::new(open.to(end), message)));
+            return Err(Box::new(Problem::new(open.to(end), message).with_hint(op.usage())));
         }
         let Some(expr) = args.pop() else { return Err(self.unexpected("an argument")) };
         let aggregate = Aggregate { op, grouping, param: args.pop(), expr };
