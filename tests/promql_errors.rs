@@ -36,11 +36,12 @@ fn wrong_expressions_are_told_where_and_why_and_what_to_write() {
     let expressions: Vec<&str> = blocks.split("\n\n").filter_map(|block| block.lines().next()).collect();
     let blocks: Vec<String> = expressions.iter().map(|expression| block(expression)).collect();
     let actual = format!("{head}\n\n{}", blocks.join("\n"));
-    if std::env::var_os("BLESS").is_some() {
+    let blessed = std::env::var_os("BLESS").is_some();
+    if blessed {
         std::fs::write(TABLE, &actual).expect("the golden file can be written");
     }
     let right: Vec<_> = expressions.iter().filter(|expression| problems(expression).is_empty()).collect();
     assert!(right.is_empty(), "these are not wrong: {right:?}");
     assert!(expressions.len() >= 60, "only {} expressions", expressions.len());
-    assert!(actual == table, "the answers are no longer those of {TABLE}:\n{actual}");
+    assert!(blessed || actual == table, "the answers are no longer those of {TABLE}:\n{actual}");
 }

@@ -128,7 +128,10 @@ impl<'t> Parser<'t> {
             return problem;
         }
         let bracket = self.text_of(open);
-        Box::new(problem.with_hint(format!("`{bracket}` at character {} is never closed", open.start + 1)))
+        Box::new(problem.with_hint(format!(
+            "`{bracket}` at character {} of the expression is never closed",
+            open.start + 1
+        )))
     }
 
     fn node(span: TextSpan, kind: ExprKind) -> Parsed<Expr> {

@@ -181,20 +181,19 @@ struct Builder<'a> {
 impl<'a> Builder<'a> {
     fn document(&mut self) -> Result<Option<Node>, Box<Diagnostic>> {
         let mut root = None;
-        let mut documents = 0;
+        let (mut documents, mut beginning) = (0, 0..0);
         while let Some((event, span)) = self.next()? {
             match event {
                 Event::StreamStart | Event::DocumentEnd | Event::StreamEnd => {}
-                Event::DocumentStart(..) => documents += 1,
+                Event::DocumentStart(..) => (documents, beginning) = (documents + 1, span),
                 event => {
-                    let place = self.file.place(span.clone());
                     let node = self.node(event, span, 0)?;
                     let empty = matches!(&node, Node::Scalar(scalar) if scalar.is_null());
                     if documents == 1 {
                         root = Some(node);
                     } else if !empty {
                         return Err(refused(
-                            place,
+                            self.file.place(beginning),
                             "a second document begins here",
                             "keep one document per file: remove the `---`",
                         ));

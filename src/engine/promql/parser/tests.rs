@@ -460,7 +460,7 @@ const OPERANDS: &[&str] = &[
     "time() * x",
     "{\"é\",b!='c'}",
     "min_over_time(x[1_0:1])",
-    "x offset 5m * 2",
+    "x offset 5m * x",
     "quantile without (a,) (0x10, x)",
     "1h ^ -x",
     "count",
