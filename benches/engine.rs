@@ -3,8 +3,10 @@
 mod workload;
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
-use rearguard::engine::promql::EvalContext;
+use rearguard::engine::promql::{EvalContext, QueryRange};
 use rearguard::engine::series::Store;
+use rearguard::engine::time::Span;
+use rearguard::sources::exposition::{Format, KnownNumbers, parse_next};
 use std::hint::black_box;
 use workload::{SCRAPES, Workload, at, read};
 
@@ -20,6 +22,16 @@ fn ingest(criterion: &mut Criterion) {
     };
     group.throughput(Throughput::Bytes(page.len() as u64));
     group.bench_function("parse", |bencher| bencher.iter(|| black_box(read(&page, SCRAPES))));
+    let pages = [workload.page(SCRAPES - 1), page.clone()];
+    let mut known = KnownNumbers::default();
+    let mut pages = pages.iter().cycle();
+    let mut read_next = || {
+        let page = pages.next().map_or("", |page| page);
+        let samples =
+            parse_next(page.as_bytes(), Format::Text, usize::MAX, &mut known).map(|page| page.len());
+        black_box(samples).expect("a valid page")
+    };
+    group.bench_function("numbers of the next page", |bencher| bencher.iter(&mut read_next));
     group.bench_function("store", |bencher| {
         bencher.iter_batched(|| store.clone(), take_in, BatchSize::LargeInput);
     });
@@ -47,12 +59,10 @@ fn range(criterion: &mut Criterion) {
     let workload = Workload::of(10_000);
     let plans = workload.rules(1);
     let store = workload.store(&plans);
+    let range = QueryRange { start: at(SCRAPES - 60), end: at(SCRAPES - 1), step: Span::from_secs(1) };
+    let context = EvalContext::at(at(SCRAPES - 1));
     criterion.bench_function("range query, 60 steps, 10000 series", |bencher| {
-        bencher.iter(|| {
-            for step in SCRAPES - 60..SCRAPES {
-                black_box(plans[0].evaluate(&store, &EvalContext::at(at(step)))).expect("a value");
-            }
-        });
+        bencher.iter(|| black_box(plans[0].evaluate_range(&store, &range, &context)).expect("a value"));
     });
 }
 

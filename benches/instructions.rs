@@ -1,6 +1,7 @@
 //! One unit of work, to be counted in instructions: `benches/count-instructions` runs it under callgrind.
 //!
-//! Usage: `instructions tick RULES SERIES`, `instructions range SERIES`, `instructions scrape`, `instructions store SERIES`.
+//! Usage: `instructions tick RULES SERIES`, `instructions range SERIES`, `instructions page`,
+//! `instructions scrape`, `instructions store SERIES`.
 
 mod workload;
 
@@ -8,6 +9,7 @@ use std::hint::black_box;
 
 use rearguard::engine::promql::{EvalContext, Plan};
 use rearguard::engine::series::{Observation, Store};
+use rearguard::sources::exposition::{Format, KnownNumbers, parse_next};
 use workload::{SCRAPES, Workload, at, empty_store, read};
 
 /// Steps of the range query.
@@ -35,6 +37,12 @@ fn main() {
             let (mut store, page) = (workload.store(&plans), workload.page(SCRAPES));
             println!("{} bytes, {} points", page.len(), measured_scrape(&mut store, &page));
         }
+        Some("page") => {
+            let workload = Workload::of(10_000);
+            let mut known = KnownNumbers::default();
+            black_box(next_page(&workload.page(SCRAPES - 1), &mut known));
+            println!("{} samples", measured_page(&workload.page(SCRAPES), &mut known));
+        }
         Some("store") => {
             let workload = Workload::of(number(1));
             let mut store = workload.store(&workload.rules(100));
@@ -43,7 +51,7 @@ fn main() {
             }
         }
         // Run without arguments by `cargo bench`: nothing to do.
-        _ => println!("usage: instructions tick RULES SERIES | range SERIES | scrape | store SERIES"),
+        _ => println!("usage: instructions tick RULES SERIES | range SERIES | page | scrape | store SERIES"),
     }
     black_box(empty_store(&[]));
 }
@@ -62,7 +70,17 @@ fn measured_range(plan: &Plan, store: &Store) -> usize {
     steps.filter(|step| black_box(plan.evaluate(store, &EvalContext::at(at(*step)))).is_ok()).count()
 }
 
-/// One page, from text to points.
+/// The names and the new numbers of one page, after the one before.
+#[inline(never)]
+fn measured_page(page: &str, known: &mut KnownNumbers) -> usize {
+    next_page(page, known)
+}
+
+fn next_page(page: &str, known: &mut KnownNumbers) -> usize {
+    parse_next(page.as_bytes(), Format::Text, usize::MAX, known).map_or(0, |page| page.len())
+}
+
+/// One page that nothing is known of, from text to points.
 #[inline(never)]
 fn measured_scrape(store: &mut Store, page: &str) -> usize {
     let observation = read(page, SCRAPES);

@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use rearguard::config::{Style, load_texts};
 use rearguard::engine::decision::{
     AtMost, DeliveryReport, Effect, EffectOutcome, Level, Mode, OnError, Plan, Policy, Setup, Step,
     StepAction, StepEnding, StepHandle, StepResult, Target,
@@ -86,7 +87,7 @@ fn setup(rules: Vec<GroupRule>) -> Setup {
         then: Then { rollback: Some("back".into()), page: Some("oncall".into()), ..Then::default() },
     };
     let pace = SourcePace { every: Span::from_secs(EVERY_S), silent_after: Span::from_secs(60) };
-    let level = Level { after: Span::ZERO, notify: vec!["pager".into()] };
+    let level = Level { after: Span::ZERO, notify: vec!["pager".into()], always: false };
     Setup {
         fingerprint: "files".to_owned(),
         rules: RuleSet { groups: vec![Arc::new(group)], ..RuleSet::default() },
@@ -291,6 +292,75 @@ fn time_before_the_first_answer_is_not_absence() {
     assert_eq!((life.states().len(), life.open()), (0, 0));
     life.live(50, 90, Some(0.0));
     assert_eq!((life.states().len(), life.open()), (0, 0), "{}", life.story());
+}
+
+/// What a reload begins to need was there all the time, and is not kept yet: that is no absence either.
+#[test]
+fn e2_time_before_the_first_answer_that_is_kept_is_not_absence() {
+    let before = setup(vec![alert("Other", "other == 1", 0)]);
+    let after = setup(vec![alert("Other", "other == 1", 0), alert("Gone", "absent(errors)", 0)]);
+    // One of these lies between an answer and an instant of the group.
+    for reload in 30..45 {
+        let mut life = Life::first(&before);
+        life.replay.schedule(at(reload), Timed::Setup(Arc::new(after.clone())));
+        life.live(0, 90, Some(0.0));
+        assert!(life.story().contains("files in force"), "{}", life.story());
+        assert!(!life.story().contains("FIRES"), "reload at {reload} s: {}", life.story());
+    }
+    let mut life = Life::first(&before);
+    life.replay.schedule(at(31), Timed::Setup(Arc::new(setup(vec![alert("Gone", "absent(others)", 0)]))));
+    life.live(0, 90, Some(0.0));
+    assert_eq!(life.open(), 1, "what is absent still fires: {}", life.story());
+}
+
+/// Native rules are judged at each answer of any of their sources: one that is new waits for all of them.
+#[test]
+fn e2_a_new_native_rule_waits_for_the_answer_that_is_kept() {
+    let load = |expr: &str| {
+        let root = "rules: [r.yaml]\ntargets: { shop: {} }\nsources:\n  app: { scrape: 'http://127.0.0.1:1/' }\n  db: { scrape: 'http://127.0.0.1:2/' }\n";
+        let rules = format!(
+            "target: shop\nsources: [app, db]\nindicators: {{ x: {{ unit: count, expr: '{expr}' }} }}\ntriggers: [{{ name: Few, when: x < 1, severity: high }}]\n"
+        );
+        let files = [("rearguard.yaml", root.to_owned()), ("r.yaml", rules)];
+        let loaded = load_texts(files.map(|(path, text)| (path.into(), text)).into());
+        Arc::new(loaded.unwrap_or_else(|refused| panic!("{}", refused.render(Style::Plain))).setup)
+    };
+    let said = |source: &str, seconds| {
+        let mut observation = answer(seconds, Some(5.0));
+        observation.source = source.into();
+        Timed::Observation(observation)
+    };
+    // `app` answers first, and has none of the series that the new rule needs; `db` has them.
+    for reload in 31..37 {
+        let ledger = MemoryLedger::new(JournalId::new("test"));
+        let mut replay = Replay::new(ledger, load("count(up)"), clock(at(0)), Saved::default()).unwrap();
+        let _begun = replay.begin(Vec::new()).unwrap();
+        let kept = load("sum(errors) or vector(0)");
+        replay.schedule(at(reload), Timed::Setup(kept));
+        for seconds in (0..60).step_by(5) {
+            replay.schedule(
+                at(seconds),
+                Timed::Observation(Observation { answer: Ok(Vec::new()), ..answer(seconds, None) }),
+            );
+            replay.schedule(at(seconds + 2), said("db", seconds + 2));
+        }
+        replay.run_until(at(58), world).unwrap();
+        let story = timeline(replay.ledger().events(), BEGIN);
+        assert_eq!(story.matches("files in force").count(), 2, "{story}");
+        assert!(!story.contains("FIRES"), "reload at {reload} s: {story}");
+    }
+}
+
+#[test]
+fn e2_a_query_offset_does_not_look_at_the_time_before_the_first_answer() {
+    let mut files = setup(vec![alert("Gone", "absent(errors)", 0)]);
+    let group = Arc::make_mut(&mut files.rules.groups[0]);
+    group.query_offset = Span::from_secs(60);
+    let mut life = Life::first(&files);
+    life.live(0, 200, Some(0.0));
+    assert_eq!((life.states().len(), life.open()), (0, 0), "{}", life.story());
+    life.live(200, 300, None);
+    assert_eq!(life.states().len(), 1, "absence is seen a minute late: {}", life.story());
 }
 
 #[test]

@@ -158,6 +158,54 @@ fn what_the_runner_cannot_read_is_refused_and_spoils_nothing_else() {
     }
 }
 
+/// Forms that scripts are written in, each with all of its cases passing.
+#[test]
+fn every_way_to_write_a_script_is_read() {
+    let scripts = [
+        "# comment\n\nload 1m\n\tx{a=\"b\"}\t1 2\n\neval\tinstant\tat\t1m\tx\n\tx{a=\"b\"}\t2\n",
+        "load 1m\n  x 1\n# a comment ends the block\neval instant at 0 x\n  x 1\n",
+        "load 1m\n  x 1\n\neval instant at 0 y\n\nclear\neval instant at 0 x\n",
+        "load 60\n  x 010 1e1 +1 -1-1x1 .5 5. Inf -inf nan _x2 1\n\neval range from 0 to 11 step 1m x\n  x 8\n",
+        "load 1m\n  x 010 1e1 +1 -1-1x1 .5 5. Inf -inf nan _x2 1\n\neval instant at 12m sum_over_time(x[13m])\n  {} NaN\n",
+        "load 1m\n  x 1x3\n\nEVAL instant at 1m30s count_over_time(x[1h30m]) # how many\n  {} 2\n",
+        "load 1m\n  {\"x.y\", \"a b\"='c'} 1\n\neval instant at 0 {\"x.y\"}\n  {__name__=\"x.y\", \"a b\"=`c`} 1\n",
+        "load 1m\n  x{a=\"\"} 1\n\neval instant at 0 {__name__=\"x\"}\n  x{b=\"\",} 1\n",
+        "eval instant 1 + 0x10\n  0x11\n",
+        "eval instant at -5m time()\n  -300\n",
+        "eval instant at 50 1_000 * 1m\n  60_000\n",
+        "eval range from 0 to 2m step 1m 1\n  {} 1x2\n",
+        "eval range from 0s to 2m step 30s time() > 60\n  expect fail\n",
+        "load 1m\n  x 1\n  x 2\n\neval instant at 0 x\n  x 2\n",
+        "load 1m\n  x 1\n\nload 2m\n  x _ 3\n\neval instant at 2m x\n  x 3\n",
+        "load 1m\n  x 1 stale\n\neval range from 0 to 1m step 1m x\n  x 1 _\n",
+        "load 1m\n  x{a=\"1\"} 1\n  x{a=\"2\"} 2\n\neval_ordered instant at 0 sort_desc(x)\n  x{a=\"2\"} 2\n  x{a=\"1\"} 1\n",
+        "eval_fail instant at 0 rate(x)\n  expected_fail_message unexpected\n\neval_fail instant at 0 1 +\n  expected_fail_regexp .*\n",
+        "eval_warn instant at 0 vector(1)\n  {} 1\n\neval_info instant at 0 vector(1)\n  {} 1\n",
+        "eval instant at 0 vector(1)\n  expect no_warn\n  expect warn msg: some text\n  expect info regex: .*\n  {} 1\n",
+        "eval instant at 0 1 == 1\n  expect fail regex: .*bool.*\n",
+        "eval instant at 0 'a b'\n  expect string \"a b\"\n",
+        "load 1m\n  x 1 2 3\n\neval instant at 2m x[2m]\n  expect range vector from 1m to 2m step 1m\n  x 2 3\n",
+        "load 1m\n  x 1 _ 3\n\neval instant at 2m x[1h]\n  expect range vector from 0 to 2m step 1m\n  expect no_info\n  x 1 _ 3\n",
+    ];
+    let mut complaints = String::new();
+    for script in scripts {
+        let told: Vec<_> = script::run(script).iter().map(|case| told(&case.outcome)).collect();
+        if told.is_empty() || told.iter().any(|told| told != "passed") {
+            complaints += &format!("{script}{told:?}\n\n");
+        }
+    }
+    assert!(complaints.is_empty(), "{complaints}");
+}
+
+fn told(outcome: &Outcome) -> String {
+    match outcome {
+        Outcome::Passed => "passed".to_owned(),
+        Outcome::Histograms => "histograms".to_owned(),
+        Outcome::Refused(why) => format!("refused: {why}"),
+        Outcome::Wrong(why) => format!("wrong: {why}"),
+    }
+}
+
 #[test]
 fn native_histograms_are_told_from_what_can_be_asked_beside_them() {
     let load = "load 1m\n  h {{schema:0 sum:5 count:4}}x3\n  x{a=\"{{\"} 0x10\n\n";
@@ -175,12 +223,7 @@ fn native_histograms_are_told_from_what_can_be_asked_beside_them() {
     for (script, expected) in cases {
         let outcomes: Vec<_> = script::run(&format!("{load}{script}"))
             .into_iter()
-            .map(|case| match case.outcome {
-                Outcome::Histograms => "histograms",
-                Outcome::Passed => "passed",
-                Outcome::Refused(_) => "refused",
-                Outcome::Wrong(_) => "wrong",
-            })
+            .map(|case| told(&case.outcome).split(':').next().unwrap_or_default().to_owned())
             .collect();
         assert_eq!(outcomes, [expected], "{script}");
     }

@@ -57,6 +57,7 @@ fn our_good_files_load() {
         ("anchors.yaml", 1, 3),
         ("empty.yaml", 0, 0),
         ("no-groups.yaml", 0, 0),
+        ("resource.yaml", 1, 1),
         ("shop.yml", 3, 3),
         ("twins.yaml", 1, 2),
     ];

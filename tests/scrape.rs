@@ -413,6 +413,37 @@ async fn duplicates_and_the_far_future_are_left_out_as_in_prometheus() {
 }
 
 #[tokio::test]
+async fn a_page_is_kept_as_it_would_be_without_the_pages_before() {
+    let bodies = [
+        "a 1\nb{x=\"1\"} 2\n",
+        "a 1\nb{x=\"1\"} 3\n",
+        // Two samples of one series, told apart by their times and then not.
+        "a 1 1000\na 2 2000\n",
+        "a 1 1000\na 2 2000\n",
+        "a 1\na 2\n",
+        "a 1\n",
+        "b{x=\"1\"} 3\na 1\n",
+        "a 1\nb{x=\"2\"} 3\nc 4102444800000 4102444800000\n",
+        "c 1\nb{x=\"2\",y=\"\"} 3\nb{x=\"2\"} 4\n",
+    ];
+    let script = |bodies: &[&str]| -> Vec<Step> {
+        bodies.iter().flat_map(|body| [page("text/plain", body), Step::NextRequest]).collect()
+    };
+    let kept = Server::start(vec![script(&[bodies, bodies].concat())]).await;
+    let scraper = Scraper::new(settings(&kept.url())).unwrap();
+    for body in [bodies, bodies].concat() {
+        let seen = scraper.scrape(Timestamp::from_millis(5000), Span::ZERO).await;
+        let alone = Server::start(vec![script(&[body])]).await;
+        let expected = scrape_once(settings(&alone.url())).await;
+        let of = |observation: Observation, server: &Server| {
+            let lines = printed(&observation.answer.unwrap());
+            lines.iter().map(|line| line.replace(&server.address.to_string(), "HOST")).collect::<Vec<_>>()
+        };
+        assert_eq!(of(seen, &kept), of(expected, &alone), "{body}");
+    }
+}
+
+#[tokio::test]
 async fn both_formats_every_transfer_and_odd_heads_are_read() {
     let zipped = answer("200 OK", "Content-Type: text/plain\r\nContent-Encoding: gzip\r\n", &gzip(b"a 1\n"));
     let scripts = [

@@ -83,7 +83,7 @@ fn setup(triggers: &str) -> Setup {
         detect: None,
     };
     let pace = SourcePace { every: EVERY, silent_after: Span::from_secs(3600) };
-    let level = Level { after: Span::ZERO, notify: vec!["pager".into()] };
+    let level = Level { after: Span::ZERO, notify: vec!["pager".into()], always: false };
     Setup {
         fingerprint: "files".to_owned(),
         rules,

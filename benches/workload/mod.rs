@@ -1,7 +1,8 @@
 //! What the benches work on: a trading application's page of any size, and rules as people write them.
 //!
 //! Half of a page's series are an application's requests (counters, histograms, gauges) and half are order books, which
-//! no rule selects. One handler in four is busy, and changes at every scrape; the others see one request in ten scrapes.
+//! no rule selects. One handler in four is busy, and changes at every scrape; the others see one request in ten scrapes, and
+//! a level of an order book changes once in sixteen. So from one page to the next a fifth of the numbers is new.
 //! Of the first ten rules four aggregate over every request series; all others are scoped to one exchange and handler.
 //! Windows of 30 s to 5 m, one scrape a second.
 
@@ -80,7 +81,7 @@ impl Workload {
         let pairs = (0..exchanges).flat_map(|exchange| (0..handlers).map(move |h| exchange + h * exchanges));
         let mut values: Vec<f64> = pairs.flat_map(|pair| values_of_handler(scrape, pair)).collect();
         let books = 0..(self.series.len() - values.len()) as u32;
-        values.extend(books.map(|book| 100.0 + f64::from((scrape * 7 + book) % 1000) / 8.0));
+        values.extend(books.map(|book| 100.0 + f64::from((scrape + book) / 16 * 7 % 1000) / 8.0));
         values
     }
 

@@ -5,6 +5,7 @@ use comfy_table::presets::NOTHING;
 use comfy_table::{ContentArrangement, Table};
 
 use super::{CommandError, DaemonArguments, Exit, Output, client, print, print_json};
+use crate::daemon::control::Request;
 use crate::engine::decision::Happening;
 use crate::engine::model::IncidentId;
 use crate::journal::{IncidentRow, Reader, Record};
@@ -39,6 +40,15 @@ enum Action {
         #[command(flatten)]
         daemon: DaemonArguments,
     },
+    /// Tell that a task of an incident is done, which stops its clock
+    Done {
+        /// The incident, such as I3
+        incident: IncidentId,
+        /// The task, as the rule's `due` calls it
+        task: String,
+        #[command(flatten)]
+        daemon: DaemonArguments,
+    },
 }
 
 pub(super) fn run(arguments: &IncidentArguments) -> Result<Exit, CommandError> {
@@ -64,6 +74,11 @@ pub(super) fn run(arguments: &IncidentArguments) -> Result<Exit, CommandError> {
                 Output::Json => print_json(&records)?,
                 Output::Table => print(&story(*incident, &records))?,
             }
+        }
+        Action::Done { incident, task, daemon } => {
+            let config = client::locate(&daemon.config)?;
+            client::ask(&config.control, &Request::TaskDone { incident: *incident, task: task.clone() })?;
+            print(&format!("{incident}: `{task}` is done\n"))?;
         }
     }
     Ok(Exit::Done)

@@ -67,7 +67,10 @@ pub(super) fn run(arguments: &QueryArguments) -> Result<Exit, CommandError> {
         _ => None,
     };
     if let Some(range) = range {
-        range.step_count().map_err(|invalid| CommandError::usage(invalid.to_string()))?;
+        plan.check_range(&range).map_err(|refused| {
+            let problem = Problem::new(refused.span, refused.message);
+            CommandError::usage(pointed_at(&arguments.expression, &[problem]))
+        })?;
     }
     let answered = match &arguments.data {
         Some(file) => of_file(file, &plan, arguments, range)?,

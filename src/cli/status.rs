@@ -8,7 +8,7 @@ use crate::daemon::control::{Answer, Request};
 use crate::daemon::core::DaemonStatus;
 use crate::daemon::latency::Quantiles;
 use crate::daemon::listener::Listening;
-use crate::engine::decision::{Mode, Phase, State, TriggerState, counted};
+use crate::engine::decision::{Mode, State, TriggerState, counted};
 use crate::engine::evaluation::{ActiveAlert, AlertState, FailingRule, SourceLook, TriggerLook, Verdict};
 use crate::engine::time::Timestamp;
 
@@ -180,12 +180,7 @@ fn incidents(state: &State, now: Timestamp) -> Vec<Vec<String>> {
     open.map(|(id, incident)| {
         let run = incident.ran.values().next_back().and_then(|run| Some((run, state.rollbacks.get(run)?)));
         let rollback = match run {
-            Some((id, run)) => match &run.phase {
-                Phase::Ended { outcome, .. } => format!("rollback {id} {outcome}"),
-                Phase::InDoubt { .. } => format!("rollback {id} IS IN DOUBT"),
-                Phase::Verifying { .. } => format!("rollback {id} is being verified"),
-                _ => format!("rollback {id} runs"),
-            },
+            Some((id, run)) => format!("rollback {id} {}", run.phase),
             None => match &incident.refused {
                 Some(refusal) => format!("no rollback: {refusal}"),
                 None => String::new(),

@@ -5,10 +5,11 @@ use std::path::Path;
 use super::settings::{Email, MailTls, PagerDuty, Receiver};
 use super::{address, credentials};
 use crate::engine::rules::decode::{
-    Fields, Shape, choice, duration, list, named, not_supported, text, texts, wrong_type,
+    Fields, Shape, Spanned, choice, duration, list, named, not_supported, text, texts, wrong_type,
 };
 use crate::engine::rules::yaml::{Node, Scalar};
 use crate::engine::rules::{Diagnostic, Findings};
+use crate::engine::time::Span;
 
 const RECEIVER: Shape = Shape {
     what: "a receiver",
@@ -27,18 +28,27 @@ const EMAIL: Shape = Shape {
 };
 const LEVEL: Shape = Shape {
     what: "an escalation level",
-    keys: &["after", "notify"],
-    later: &["always", "repeat", "severity", "during"],
+    keys: &["after", "notify", "always"],
+    later: &["repeat", "severity", "during"],
 };
 
+const YES_OR_NO: [(&str, bool); 2] = [("true", true), ("false", false)];
 const MAIL_TLS: [(&str, MailTls); 3] =
     [("starttls", MailTls::StartTls), ("implicit", MailTls::Implicit), ("plain", MailTls::Plain)];
 
-/// One policy as written: its name and the receivers of its only level.
+/// One policy as written.
 #[derive(Clone, Debug)]
 pub(super) struct WrittenPolicy {
     pub(super) name: Scalar,
+    pub(super) levels: Vec<WrittenLevel>,
+}
+
+/// One level of a policy as written.
+#[derive(Clone, Debug)]
+pub(super) struct WrittenLevel {
+    pub(super) after: Span,
     pub(super) notify: Vec<Scalar>,
+    pub(super) always: bool,
 }
 
 /// Reads `receivers`; a broken one keeps its name.
@@ -147,46 +157,68 @@ fn recipients(node: &Node, out: &mut Findings) -> Vec<String> {
 pub(super) fn read_policies(node: &Node, out: &mut Findings) -> Vec<WrittenPolicy> {
     named(node, "`escalations`", out)
         .into_iter()
-        .map(|(name, node)| WrittenPolicy { name: name.clone(), notify: levels(name, node, out) })
+        .map(|(name, node)| WrittenPolicy { name: name.clone(), levels: levels(name, node, out) })
         .collect()
 }
 
-fn levels(name: &Scalar, node: &Node, out: &mut Findings) -> Vec<Scalar> {
-    let levels = list(node, "an escalation policy", out);
-    let mut notify = Vec::new();
-    for (at, level) in levels.iter().enumerate() {
-        if at > 0 {
-            out.push(
-                not_supported(level.place(), "a second escalation level")
-                    .hint("list every receiver that must hear of it in the first level's `notify`"),
-            );
-            continue;
-        }
-        let Some(fields) = LEVEL.read(level, out) else { continue };
-        if let Some(after) = fields.get("after").and_then(|node| duration(node, "`after`", out))
-            && !after.value.is_zero_or_negative()
-        {
-            let delay = format!("after: {}", after.value);
-            out.push(not_supported(after.place, &delay).hint("write `after: 0s`: everyone is told at once"));
-        }
-        if let Some(node) = fields.required("notify", out) {
-            notify = match node {
-                Node::Scalar(_) => {
-                    out.push(wrong_type(node, "`notify`", "a list of receivers"));
-                    Vec::new()
-                }
-                node => texts(node, "`notify`", out).into_iter().cloned().collect(),
-            };
-            if matches!(node, Node::Sequence(items, _) if items.is_empty()) {
-                let message = format!("policy `{}` notifies nobody", name.value);
-                out.push(Diagnostic::error("no-recipients", node.place(), message));
-            }
-        }
-    }
+fn levels(name: &Scalar, node: &Node, out: &mut Findings) -> Vec<WrittenLevel> {
+    let written = list(node, "an escalation policy", out);
     if matches!(node, Node::Sequence(items, _) if items.is_empty()) {
         let message = format!("policy `{}` notifies nobody", name.value);
         let hint = "write `- { after: 0s, notify: [RECEIVER] }`";
         out.push(Diagnostic::error("no-recipients", node.place(), message).hint(hint));
     }
-    notify
+    let mut levels: Vec<WrittenLevel> = Vec::new();
+    for level in written {
+        let Some(fields) = LEVEL.read(level, out) else { continue };
+        let after = fields.get("after").and_then(|node| duration(node, "`after`", out));
+        check_order(level, after.as_ref(), levels.last(), out);
+        let always = fields.get("always").and_then(|node| choice(node, "`always`", &YES_OR_NO, out));
+        let notify = fields.required("notify", out).map_or_else(Vec::new, |node| notified(name, node, out));
+        levels.push(WrittenLevel {
+            after: after.map_or(Span::ZERO, |after| after.value),
+            notify,
+            always: always.unwrap_or_default(),
+        });
+    }
+    levels
+}
+
+/// Sees to it that somebody is told at once, and that each level comes after the one before it.
+fn check_order(
+    level: &Node,
+    after: Option<&Spanned<Span>>,
+    before: Option<&WrittenLevel>,
+    out: &mut Findings,
+) {
+    let place = after.map_or_else(|| level.place(), |after| after.place.clone());
+    let after = after.map_or(Span::ZERO, |after| after.value);
+    match before {
+        None if after != Span::ZERO => {
+            let message = format!("nobody is told before {after} have passed");
+            let hint = "the first level is told at once: write `after: 0s`";
+            out.push(Diagnostic::error("late-first-level", place, message).hint(hint));
+        }
+        Some(before) if after <= before.after => {
+            let message =
+                format!("this level is told after {after}, and the one before it after {}", before.after);
+            let hint = "levels are written in their order; those of one time are one level";
+            out.push(Diagnostic::error("level-order", place, message).hint(hint));
+        }
+        _ => {}
+    }
+}
+
+fn notified(name: &Scalar, node: &Node, out: &mut Findings) -> Vec<Scalar> {
+    if matches!(node, Node::Sequence(items, _) if items.is_empty()) {
+        let message = format!("policy `{}` notifies nobody", name.value);
+        out.push(Diagnostic::error("no-recipients", node.place(), message));
+    }
+    match node {
+        Node::Scalar(_) => {
+            out.push(wrong_type(node, "`notify`", "a list of receivers"));
+            Vec::new()
+        }
+        node => texts(node, "`notify`", out).into_iter().cloned().collect(),
+    }
 }

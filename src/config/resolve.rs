@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
+use super::receiver::WrittenLevel;
 use super::settings::Config;
 use super::target::WrittenTarget;
 use super::written::Written;
@@ -14,7 +15,6 @@ use crate::engine::rules::diagnostic::name_hint;
 use crate::engine::rules::prometheus::GroupDefaults;
 use crate::engine::rules::yaml::Scalar;
 use crate::engine::rules::{Diagnostic, Findings};
-use crate::engine::time::Span;
 
 /// Resolves what was written. Both results are complete only where `out` holds no error.
 pub(super) fn resolve(written: Written, file: &Path, out: &mut Findings) -> (Config, Declared) {
@@ -32,11 +32,10 @@ pub(super) fn resolve(written: Written, file: &Path, out: &mut Findings) -> (Con
     }
     let mut policies = BTreeMap::new();
     for policy in &written.policies {
-        for receiver in &policy.notify {
+        for receiver in policy.levels.iter().flat_map(|level| &level.notify) {
             look_up(receiver, "receiver", &receivers, out);
         }
-        let notify = policy.notify.iter().map(|name| ReceiverName::from(name.value.as_str())).collect();
-        let levels = vec![Level { after: Span::ZERO, notify }];
+        let levels = policy.levels.iter().map(resolve_level).collect();
         policies.insert(policy.name.value.as_str().into(), Policy { levels });
     }
     let targets = written
@@ -83,6 +82,11 @@ pub(super) fn resolve(written: Written, file: &Path, out: &mut Findings) -> (Con
             .collect(),
     };
     (config, declared)
+}
+
+fn resolve_level(written: &WrittenLevel) -> Level {
+    let notify = written.notify.iter().map(|name| ReceiverName::from(name.value.as_str())).collect();
+    Level { after: written.after, notify, always: written.always }
 }
 
 fn resolve_target(

@@ -16,7 +16,7 @@ use super::listener::Listening;
 use super::queries::answer::Answered;
 use super::queries::{Queries, Question};
 use crate::engine::decision::Command;
-use crate::engine::model::RollbackId;
+use crate::engine::model::{IncidentId, RollbackId};
 use crate::journal::{Reader, Record};
 
 /// How long one request may be: room for the longest expression, escaped.
@@ -47,6 +47,13 @@ pub enum Request {
         rollback: RollbackId,
         /// Whether the step was done.
         done: bool,
+    },
+    /// Tell that a task of an incident is done.
+    TaskDone {
+        /// The incident.
+        incident: IncidentId,
+        /// The task, as the rule calls it.
+        task: String,
     },
 }
 
@@ -157,6 +164,9 @@ impl Peer {
                 }
                 Ok(Request::Settle { rollback, done }) => {
                     self.want(Command::Settle { rollback, done, by: who.clone() }).await
+                }
+                Ok(Request::TaskDone { incident, task }) => {
+                    self.want(Command::TaskDone { incident, task, by: who.clone() }).await
                 }
                 Err(error) => Answer::Error(format!("this is not a request: {error}")),
             };

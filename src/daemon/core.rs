@@ -185,7 +185,8 @@ impl Core {
             Message::Needed(need) => queries::hand_out(need, self.engine.engine(), self.clock.now()),
             Message::Files { setup, files, degraded } => {
                 let fingerprint = setup.fingerprint.clone();
-                self.engine.engine_mut().replace_setup(setup, clock.engine);
+                let begun = self.engine.engine_mut().replace_setup(setup, clock.engine);
+                log::begun(&begun);
                 self.handle(&Input::SetupLoaded { fingerprint, degraded })?;
                 if let Err(error) = self.engine.ledger().save_good_setup(&files) {
                     tracing::error!(%error, "the files in force could not be kept for the next start");

@@ -10,6 +10,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use super::queries::Queries;
+use crate::config::Config;
 
 /// How long requests that are under way may take once the daemon stops.
 const PATIENCE: Duration = Duration::from_secs(3);
@@ -22,6 +23,8 @@ pub type Serve = Box<dyn FnOnce(Opening) -> JoinHandle<()> + Send>;
 pub struct Opening {
     /// Where it listens.
     pub address: SocketAddr,
+    /// By which address people reach it from outside.
+    pub external_url: Option<String>,
     /// What it asks.
     pub queries: Queries,
     /// Where it says how it does.
@@ -57,14 +60,15 @@ pub(super) struct Listener {
 
 impl Listener {
     /// Opens it, where there is an address and somebody who serves it.
-    pub(super) fn open(address: Option<SocketAddr>, serve: Option<Serve>, queries: Queries) -> Self {
+    pub(super) fn open(config: &Config, serve: Option<Serve>, queries: Queries) -> Self {
         let (standing, watched) = watch::channel(Listening::Off);
-        let Some((address, serve)) = address.zip(serve) else {
+        let Some((address, serve)) = config.listen.zip(serve) else {
             tracing::info!("no `listen:` in rearguard.yaml: nothing is served over HTTP");
             return Self { standing: watched, serving: None };
         };
         let (end, over) = watch::channel(false);
-        let serving = serve(Opening { address, queries, standing, over });
+        let serving =
+            serve(Opening { address, external_url: config.external_url.clone(), queries, standing, over });
         Self { standing: watched, serving: Some((serving, end)) }
     }
 

@@ -1,6 +1,9 @@
 //! One event, one log line; the line's level says how much a person should mind.
 
+use std::collections::BTreeSet;
+
 use crate::engine::decision::{DeliveryReport, Event, Happening, Outcome, Refusal, StepResult};
+use crate::engine::series::Selector;
 
 /// Writes an event to the log.
 pub fn event(event: &Event) {
@@ -13,6 +16,8 @@ pub fn event(event: &Event) {
         Happening::DeliveryReported { report: DeliveryReport::Dead(_), .. } => tracing::error!("{what}"),
         Happening::TriggerFiring { .. }
         | Happening::IncidentOpened { .. }
+        | Happening::Escalated { .. }
+        | Happening::Overdue { .. }
         | Happening::RollbackDecided { .. }
         | Happening::SetupRefused { .. }
         | Happening::DeliveryReported { report: DeliveryReport::FirstFailure(_), .. } => {
@@ -25,5 +30,16 @@ pub fn event(event: &Event) {
             tracing::warn!("{what}")
         }
         _ => tracing::info!("{what}"),
+    }
+}
+
+/// Tells which series are kept from a reload on: nothing is known of them before.
+pub fn begun(selectors: &[Selector]) {
+    let names: BTreeSet<String> = selectors.iter().map(Selector::shown).collect();
+    if !names.is_empty() {
+        let names = names.into_iter().collect::<Vec<_>>().join("`, `");
+        tracing::info!(
+            "series that were not kept until now start empty: `{names}`; new rules on them wait for every source's next answer"
+        );
     }
 }

@@ -92,7 +92,7 @@ pub async fn run(mut options: Options) -> Result<(), DaemonError> {
     let (inbox, messages) = std::sync::mpsc::channel();
     let Started { loaded, degraded, mut core, orders, dispatcher, head } = start::start(&options, &inbox)?;
     let queries = Queries::new(inbox.clone(), loaded.config.query);
-    let listener = Listener::open(loaded.config.listen, options.serve.take(), queries.clone());
+    let listener = Listener::open(&loaded.config, options.serve.take(), queries.clone());
     let behind = Behind {
         inbox: inbox.clone(),
         head,

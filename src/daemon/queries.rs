@@ -19,9 +19,7 @@ use crate::config::QueryLimits;
 use crate::engine::Engine;
 use crate::engine::evaluation::groups::{GroupLook, RULES_SOURCE};
 use crate::engine::model::{Labels, SourceName};
-use crate::engine::promql::{
-    self, EvalContext, EvalError, Plan, QueryRange, RangeEvaluation, Scope, ValueType,
-};
+use crate::engine::promql::{self, EvalContext, EvalError, Plan, QueryRange, RangeEvaluation, Scope};
 use crate::engine::series::{Catalogue, Kept, Selector, SeriesCopy, Store, TooManySamples};
 use crate::engine::time::{Span, Timestamp};
 use answer::{Answered, Data};
@@ -343,8 +341,10 @@ impl Asker {
             When::Now {} => None,
             When::At { wall_ms } => Some(millis(wall_ms)),
             When::Range { start_wall_ms, end_wall_ms, step_ms } => {
-                check_range(&plan, millis(start_wall_ms), millis(end_wall_ms), Span::from_millis(step_ms))?;
-                Some(millis(start_wall_ms))
+                let (start, end) = (millis(start_wall_ms), millis(end_wall_ms));
+                let range = QueryRange { start, end, step: Span::from_millis(step_ms) };
+                plan.check_range(&range).map_err(|refused| QueryError::BadData(refused.to_string()))?;
+                Some(start)
             }
         };
         let selectors: Vec<Selector> = plan.selectors().cloned().collect();
@@ -362,7 +362,7 @@ impl Asker {
         patience.check()?;
         let at = |wall: i64| millis(wall) - taken.wall_offset;
         let first = taken.first;
-        let infos = too_old(&plan, first, &taken);
+        let infos = forgotten(&plan, first, &taken, &catalogue);
         let copied: u64 = taken.copies.iter().map(|copy| copy.points.len() as u64).sum();
         let store = Store::of_copies(taken.copies, &selectors);
         let context = EvalContext {
@@ -395,27 +395,12 @@ impl Asker {
     }
 }
 
-/// Refuses what no data could answer.
-///
-/// # Errors
-/// [`QueryError::BadData`].
-fn check_range(plan: &Plan, start: Timestamp, end: Timestamp, step: Span) -> Result<(), QueryError> {
-    let bad = |message: String| Err(QueryError::BadData(message));
-    if let Err(invalid) = (QueryRange { start, end, step }).step_count() {
-        return bad(invalid.to_string());
-    }
-    match plan.value_type() {
-        ValueType::Scalar | ValueType::Vector => Ok(()),
-        other => bad(format!("a range query needs a scalar or an instant vector, this is a {other}")),
-    }
-}
-
 /// Says what is not known because no rule selects it: nothing is ever empty in silence.
 fn not_kept(selectors: &[Selector], catalogue: &Catalogue) -> Vec<String> {
     let own = SourceName::from(RULES_SOURCE);
     let mut told: Vec<String> = Vec::new();
     for selector in selectors {
-        let name = selector.metric_name().map_or_else(|| written(selector), str::to_owned);
+        let name = selector.shown();
         let line = match catalogue.kept(selector, &own) {
             Kept::Everything => continue,
             Kept::Some => format!(
@@ -456,21 +441,25 @@ fn names(selectors: &[Selector]) -> Option<BTreeSet<Arc<str>>> {
     selectors.iter().map(|selector| selector.metric_name().map(Arc::from)).collect()
 }
 
-/// Returns the matchers as they are written.
-fn written(selector: &Selector) -> String {
-    let matchers: Vec<_> = selector.matchers().iter().map(ToString::to_string).collect();
-    format!("{{{}}}", matchers.join(","))
-}
-
-/// Says where a query looks back further than anything is remembered.
-fn too_old(plan: &Plan, first: Timestamp, taken: &Taken) -> Vec<String> {
+/// Says where a query looks back further than anything is remembered, or than its series have been kept.
+fn forgotten(plan: &Plan, first: Timestamp, taken: &Taken, catalogue: &Catalogue) -> Vec<String> {
     // The lookback is a tolerance and not a need; a plan that reaches no further needs the instant alone.
     let reach = if plan.reach() <= promql::LOOKBACK { Span::ZERO } else { plan.reach() };
-    if plan.selectors().next().is_none() || first - reach >= taken.horizon {
-        return Vec::new();
+    let from = first - reach;
+    let mut told = BTreeSet::new();
+    for selector in plan.selectors() {
+        if let Some(since) = catalogue.kept_since(selector).filter(|since| *since > from.max(taken.horizon)) {
+            let (name, ago) = (selector.shown(), taken.now.since(since));
+            told.insert(format!(
+                "series of `{name}` are kept since {ago} ago; this query looks back further"
+            ));
+        }
     }
-    let kept = taken.now - taken.horizon;
-    vec![format!(
-        "samples are kept for {kept}, as far back as the loaded rules look; this query looks back further"
-    )]
+    if from < taken.horizon && plan.selectors().next().is_some() {
+        let kept = taken.now - taken.horizon;
+        told.insert(format!(
+            "samples are kept for {kept}, as far back as the loaded rules look; this query looks back further"
+        ));
+    }
+    told.into_iter().collect()
 }

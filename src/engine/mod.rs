@@ -33,7 +33,7 @@ use evaluation::{
 };
 use model::{RollbackId, SourceName};
 use rules::Condition;
-use series::{Observation, Store};
+use series::{Observation, Selector, Store};
 use time::{Span, Timestamp};
 
 /// Both halves of the core over one set of files: measurements, which are rebuilt, and state, which is its events.
@@ -76,10 +76,11 @@ impl Engine {
         engine
     }
 
-    /// Takes another set of files into force; windows of unchanged rules and everything decided stay.
-    pub fn replace_setup(&mut self, setup: Arc<Setup>, now: Timestamp) {
+    /// Takes another set of files into force; windows of unchanged rules and everything decided stay. Returns what was
+    /// not kept until now: these series start empty, and whoever put them into force should hear of it.
+    pub fn replace_setup(&mut self, setup: Arc<Setup>, now: Timestamp) -> Vec<Selector> {
         self.setup = setup;
-        self.rewatch(now);
+        self.rewatch(now)
     }
 
     /// Takes up what was measured before a restart.
@@ -180,14 +181,14 @@ impl Engine {
         }
     }
 
-    fn rewatch(&mut self, now: Timestamp) {
+    fn rewatch(&mut self, now: Timestamp) -> Vec<Selector> {
         let verified: Vec<(&Condition, &BTreeMap<SourceName, SourceName>)> = {
             let plans = self.setup.plans.values().filter_map(|plan| plan.verify.as_ref());
             plans
                 .flat_map(|verify| verify.conditions.iter().map(|condition| (condition, &verify.on)))
                 .collect()
         };
-        self.measurements.rewatch(&watch(&self.setup, &self.state), &verified, now);
+        self.measurements.rewatch(&watch(&self.setup, &self.state), &verified, now)
     }
 }
 

@@ -11,6 +11,14 @@ use super::time::Timestamp;
 /// The label that holds a metric's name.
 pub const METRIC_NAME: &str = "__name__";
 
+/// Returns whether a label says what is measured: the metric's name, its type (`__type__`) or its unit (`__unit__`).
+///
+/// Whatever computes something else of a series drops all three, and matching leaves them out. Series have types and
+/// units as labels only where their source writes them (a feature flag of Prometheus does).
+pub fn describes_metric(label: &str) -> bool {
+    label.starts_with("__") && matches!(label, METRIC_NAME | "__type__" | "__unit__")
+}
+
 /// A label set: names are unique and sorted, empty values are absent.
 ///
 /// Cheap to clone. Ordered by names and values, so that maps keyed by it iterate the same way in every run (E1).
@@ -152,16 +160,22 @@ impl Labels {
         Self::packed(before.chain(std::iter::once((name, value))).chain(after))
     }
 
-    /// Returns a copy without the metric's name.
+    /// Returns a copy without the metric's name, and without what else [`describes_metric`].
     pub fn without_name(&self) -> Self {
         let mut rest = self.text();
-        match (take_text(&mut rest), take_text(&mut rest)) {
+        let nameless = match (take_text(&mut rest), take_text(&mut rest)) {
             (Some(METRIC_NAME), Some(_)) => {
                 Self { packed: self.packed.clone(), start: self.packed.len() - rest.len() }
             }
-            _ if self.get(METRIC_NAME).is_none() => self.clone(),
-            _ => self.filtered(|name| name != METRIC_NAME),
+            _ => self.clone(),
+        };
+        // Names are sorted, so that what describes the metric comes before every label in lower case.
+        let mut first_labels = nameless.pairs().take_while(|(name, _)| *name <= "__unit__");
+        if first_labels.any(|(name, _)| describes_metric(name)) {
+            return nameless.filtered(|name| !describes_metric(name));
         }
+        drop(first_labels);
+        nameless
     }
 }
 
@@ -497,6 +511,13 @@ mod tests {
             assert_eq!((named.len(), nameless.len(), named.metric_name()), (3, 2, "x"));
         }
         assert!(Labels::from_pairs([(METRIC_NAME, "x")]).without_name().is_empty());
+        let described =
+            [("A", "1"), (METRIC_NAME, "x"), ("__type__", "counter"), ("__unit__", "s"), ("a", "2")];
+        for from in [0, 1, 2, 3] {
+            let bare = Labels::from_pairs(described[from..].iter().copied()).without_name();
+            assert_eq!(bare.get("a"), Some("2"));
+            assert_eq!(bare.len(), 1 + usize::from(from == 0), "{bare}");
+        }
     }
 
     proptest::proptest! {

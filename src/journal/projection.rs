@@ -145,6 +145,9 @@ fn reported(connection: &Connection, at: &Place, effect: EffectId, report: &Deli
 fn incidents_of(connection: &Connection, what: &Happening) -> rusqlite::Result<Vec<i64>> {
     match what {
         Happening::IncidentOpened { incident, .. }
+        | Happening::Escalated { incident, .. }
+        | Happening::Overdue { incident, .. }
+        | Happening::TaskDone { incident, .. }
         | Happening::IncidentResolved { incident, .. }
         | Happening::RollbackDecided { incident, .. }
         | Happening::RollbackNotBegun { incident, .. }

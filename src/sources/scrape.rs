@@ -2,13 +2,15 @@
 
 use std::collections::HashSet;
 use std::error::Error;
+use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
 use reqwest::header::{ACCEPT, CONTENT_ENCODING, CONTENT_TYPE, LOCATION};
 use reqwest::{Client, Response, StatusCode, Url};
 use tokio::sync::OnceCell;
 
-use super::exposition::{self, Format, Page, PageError, excerpt};
+use super::exposition::recall::Recalled;
+use super::exposition::{self, Format, KnownNumbers, Page, PageError, PageSample, excerpt};
 use super::http_client;
 use super::identity::{LabelConflict, SeriesIdentity};
 use crate::engine::model::{Labels, METRIC_NAME, Sample, SourceName};
@@ -96,6 +98,16 @@ pub struct Scraper {
     /// Built at the first scrape and, where that fails, at the next: a missing CA store is a failed scrape, not a daemon
     /// that does not start.
     client: OnceCell<Client>,
+    memory: Mutex<Memory>,
+}
+
+/// What the last page came to.
+#[derive(Debug, Default)]
+struct Memory {
+    numbers: KnownNumbers,
+    series: Recalled<Labels>,
+    /// Whether no two of the series have the same labels.
+    are_distinct: bool,
 }
 
 /// A page as it came from the network.
@@ -127,7 +139,7 @@ impl Scraper {
                 let instance = http_client::host_and_port(&url);
                 let identity =
                     SeriesIdentity::new(&settings.source, &instance, &settings.labels, settings.conflict);
-                Ok(Self { settings, url, identity, client: OnceCell::new() })
+                Ok(Self { settings, url, identity, client: OnceCell::new(), memory: Mutex::default() })
             }
             _ => Err(InvalidScrapeSettings { source_name: settings.source, problems }),
         }
@@ -258,27 +270,54 @@ impl Scraper {
 
     /// Reads the page and puts the source's labels and engine time on its samples.
     fn read(&self, answer: &Answer, at: Timestamp, wall_offset: Span) -> Result<Vec<Sample>, SourceFailure> {
-        let page = exposition::parse(&answer.body, answer.format, self.settings.max_samples)
-            .map_err(|error| self.failure(kind_of(&error), format_args!("{error}")))?;
-        Ok(self.samples(&page, at, wall_offset))
+        // What is remembered is replaced as a whole, so it is good even where a panic has come between.
+        let mut memory = self.memory.lock().unwrap_or_else(PoisonError::into_inner);
+        let page = exposition::parse_next(
+            &answer.body,
+            answer.format,
+            self.settings.max_samples,
+            &mut memory.numbers,
+        )
+        .map_err(|error| self.failure(kind_of(&error), format_args!("{error}")))?;
+        Ok(self.samples(&page, at, wall_offset, &mut memory))
     }
 
     /// Keeps what Prometheus would store: of samples with equal labels and time the first, and none from the far future.
-    fn samples(&self, page: &Page<'_>, at: Timestamp, wall_offset: Span) -> Vec<Sample> {
-        let mut seen = HashSet::with_capacity(page.len());
-        let mut samples = Vec::with_capacity(page.len());
-        for scraped in page.samples() {
-            let pairs = scraped.labels.iter().map(|(name, value)| (&**name, &**value));
+    fn samples(&self, page: &Page<'_>, at: Timestamp, wall_offset: Span, memory: &mut Memory) -> Vec<Sample> {
+        let labels = self.labels(page, memory);
+        let sample = |(scraped, labels): (PageSample<'_>, Labels)| {
             let measured = match (scraped.wall_timestamp, self.settings.timestamps) {
                 (Some(wall), PageTimestamps::Honor) => Timestamp::from_millis(wall) - wall_offset,
                 _ => at,
             };
-            let labels = self.identity.attach(scraped.name, pairs);
-            if measured <= at + MAX_AHEAD && seen.insert((labels.clone(), measured)) {
-                samples.push(Sample { labels, at: measured, value: scraped.value });
-            }
+            (measured <= at + MAX_AHEAD).then_some(Sample { labels, at: measured, value: scraped.value })
+        };
+        let mut samples: Vec<Sample> = page.samples().zip(labels).filter_map(sample).collect();
+        if !memory.are_distinct {
+            let mut seen = HashSet::with_capacity(samples.len());
+            samples.retain(|sample| seen.insert((sample.labels.clone(), sample.at)));
         }
         samples
+    }
+
+    /// Joins every series of a page with the source's labels, and remembers them for the next page.
+    fn labels(&self, page: &Page<'_>, memory: &mut Memory) -> Vec<Labels> {
+        let mut are_known = memory.series.len() == page.len();
+        let labels_of = |(place, scraped): (usize, PageSample<'_>)| {
+            memory.series.get(place, scraped.series).cloned().unwrap_or_else(|| {
+                are_known = false;
+                let pairs = scraped.labels.iter().map(|(name, value)| (&**name, &**value));
+                self.identity.attach(scraped.name, pairs)
+            })
+        };
+        let labels: Vec<Labels> = page.samples().enumerate().map(labels_of).collect();
+        if !are_known {
+            let mut seen = HashSet::with_capacity(labels.len());
+            memory.are_distinct = labels.iter().all(|labels| seen.insert(labels));
+            let texts = page.samples().map(|scraped| scraped.series);
+            memory.series = texts.zip(labels.iter().cloned()).collect();
+        }
+        labels
     }
 
     fn too_large(&self) -> SourceFailure {

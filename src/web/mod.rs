@@ -3,11 +3,13 @@
 //! Nothing can be changed here, whoever asks (E12): there is no route that does, and only GET and POST (for long
 //! queries) are answered. What comes in and what metrics say is data (E11): answers are JSON and told as JSON.
 //!
+//! - `host`: by which names it answers.
 //! - `parameters`: query strings and forms, strictly.
 //! - `reply`: the envelope of answers and errors.
 //! - `query`, `series`, `rules`: the endpoints.
 //! - `server`: connections, with limits on their number, size and time.
 
+mod host;
 pub mod parameters;
 mod query;
 mod reply;
@@ -20,12 +22,14 @@ use std::time::Duration;
 use axum::Router;
 use axum::extract::State;
 use axum::http::StatusCode;
+use axum::middleware;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, get};
 use serde_json::json;
 use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::daemon::queries::Queries;
+use host::KnownHosts;
 use reply::Refusal;
 
 pub use server::serve;
@@ -37,7 +41,7 @@ const PROMETHEUS_LEVEL: &str = "3.14.0";
 const ALIVE_PATIENCE: Duration = Duration::from_secs(2);
 
 /// Returns everything that is served.
-fn router(queries: Queries) -> Router {
+fn router(queries: Queries, known: KnownHosts) -> Router {
     Router::new()
         .route("/api/v1/query", both(query::instant))
         .route("/api/v1/query_range", both(query::range))
@@ -52,6 +56,7 @@ fn router(queries: Queries) -> Router {
         .route("/-/ready", get(ready))
         .fallback(|| async { Refusal::not_found() })
         .method_not_allowed_fallback(|| async { Refusal::method() })
+        .layer(middleware::from_fn_with_state(known, host::check))
         .layer(CatchPanicLayer::custom(|_: Box<dyn std::any::Any + Send>| {
             tracing::error!("a request broke off; the panic is above");
             Refusal::internal().into_response()
@@ -68,9 +73,10 @@ where
     get(handler.clone()).post(handler)
 }
 
-/// Sources keep no TYPE and HELP lines: there is nothing to tell.
+/// Sources keep no TYPE and HELP lines: there is nothing to tell but that.
 async fn metadata() -> Response {
-    reply::json(StatusCode::OK, reply::success(&json!({}), &[], &[]))
+    let warning = "TYPE and HELP are not kept: look at the source's own page".to_owned();
+    reply::json(StatusCode::OK, reply::success(&json!({}), &[warning], &[]))
 }
 
 async fn build_info() -> Response {

@@ -8,7 +8,7 @@ use super::parameters::Parameters;
 use super::reply::{self, Refusal};
 use crate::daemon::queries::answer::Answered;
 use crate::daemon::queries::{Queries, Question, When};
-use crate::engine::promql::{InvalidRange, QueryRange};
+use crate::engine::promql::{InvalidRange, LOOKBACK, QueryRange};
 
 /// `GET|POST /api/v1/query`: `query`, `time`, `timeout`, `limit`.
 pub(super) async fn instant(
@@ -49,6 +49,12 @@ async fn answer(queries: &Queries, parameters: &Parameters, when: When) -> Resul
     let timeout = parameters.duration("timeout")?;
     if timeout.is_some_and(|timeout| timeout.is_zero_or_negative()) {
         return Err(Refusal::bad_data("invalid parameter \"timeout\": it must be longer than zero"));
+    }
+    // Another lookback is another answer: not what was asked for.
+    if parameters.duration("lookback_delta")?.is_some_and(|lookback| lookback != LOOKBACK) {
+        let message =
+            format!("invalid parameter \"lookback_delta\": the lookback is {LOOKBACK} here, leave it out");
+        return Err(Refusal::bad_data(message));
     }
     let limit = parameters.limit()?;
     let question = Question { expression: expression.to_owned(), when };

@@ -37,6 +37,13 @@ impl Refusal {
         Self { status: StatusCode::METHOD_NOT_ALLOWED, kind: "bad_data", message }
     }
 
+    /// It came by a name that this host is not known by.
+    pub(super) fn misdirected() -> Self {
+        let message =
+            "this listener is not known by the name in `Host`: ask by address, or name it in `external_url`";
+        Self { status: StatusCode::MISDIRECTED_REQUEST, kind: "bad_data", message: message.to_owned() }
+    }
+
     /// The request is longer than anybody needs.
     pub(super) fn too_large(message: impl Into<String>) -> Self {
         Self { status: StatusCode::PAYLOAD_TOO_LARGE, kind: "bad_data", message: message.into() }

@@ -44,10 +44,28 @@ pub(super) async fn values(
     parameters: Parameters,
 ) -> Result<Response, Refusal> {
     let Ok(Path(name)) = name else { return Err(Refusal::bad_data("the label's name is not UTF-8")) };
+    let name = unescaped(&name).unwrap_or(name);
     let values = move |sets: BTreeSet<Labels>| -> BTreeSet<String> {
         sets.iter().filter_map(|set| set.get(&name).map(str::to_owned)).collect()
     };
     answer(&queries, &parameters, values).await
+}
+
+/// Reads a name as Prometheus' clients write those that a path cannot hold: `U__` before it, `_` as `__`, other
+/// characters as `_HEX_`. `None` where it is not written like that.
+fn unescaped(name: &str) -> Option<String> {
+    let mut rest = name.strip_prefix("U__")?;
+    let mut plain = String::new();
+    while let Some((before, escaped)) = rest.split_once('_') {
+        let (code, after) = escaped.split_once('_')?;
+        let character =
+            if code.is_empty() { '_' } else { char::from_u32(u32::from_str_radix(code, 16).ok()?)? };
+        plain.push_str(before);
+        plain.push(character);
+        rest = after;
+    }
+    plain.push_str(rest);
+    Some(plain)
 }
 
 async fn answer<T: Serialize>(
@@ -69,4 +87,25 @@ async fn answer<T: Serialize>(
     };
     let body = queries.label_sets(selectors, (from, to), written).await?;
     Ok(reply::json(StatusCode::OK, body))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn escaped_names_are_read_and_others_left_alone() {
+        let cases = [
+            ("U__l_e4_bel", Some("l\u{e4}bel")),
+            ("U__http_2e_status__code", Some("http.status_code")),
+            ("U__plain", Some("plain")),
+            ("plain_name", None),
+            ("U__broken_", None),
+            ("U__no_zz_hex", None),
+            ("U__no_d800_character", None),
+        ];
+        for (written, expected) in cases {
+            assert_eq!(unescaped(written).as_deref(), expected, "{written}");
+        }
+    }
 }

@@ -12,6 +12,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 
+use super::host::KnownHosts;
 use crate::daemon::listener::{Listening, Opening};
 
 /// How many connections there may be; more wait in the kernel's queue.
@@ -36,8 +37,8 @@ const RETRY: Duration = Duration::from_secs(10);
 /// Serves until it is over. An address that cannot be had is tried again and again: a watchdog without its window is
 /// better than none.
 pub async fn serve(opening: Opening) {
-    let Opening { address, queries, standing, mut over } = opening;
-    let router = super::router(queries);
+    let Opening { address, external_url, queries, standing, mut over } = opening;
+    let router = super::router(queries, KnownHosts::new(address, external_url.as_deref()));
     let Some(listener) = bind(address, &standing, &mut over).await else { return };
     let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     let mut connections = JoinSet::new();

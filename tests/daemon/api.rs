@@ -92,7 +92,7 @@ triggers:
 /// Asks over HTTP as plainly as can be; returns the status and the body.
 fn ask(address: SocketAddr, method: &str, path: &str, form: &str) -> (u16, String) {
     let request = format!(
-        "{method} {path} HTTP/1.1\r\nHost: whoever.example\r\nConnection: close\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: {}\r\n\r\n{form}",
+        "{method} {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: {}\r\n\r\n{form}",
         form.len()
     );
     let answer = converse(address, request.as_bytes());
@@ -156,6 +156,11 @@ fn queries_are_answered(watched: &Watched) {
     assert_eq!(unkept["warnings"], json!([warning]));
     let old = watched.get(&format!("/api/v1/query?query=orders_total%20offset%201d&time={now}")).1;
     assert_says(&old["infos"].to_string(), &["samples are kept for 5m", "looks back further"]);
+    let young = watched.get("/api/v1/query?query=count_over_time(orders_total[6m])").1;
+    assert_says(
+        &young["infos"].to_string(),
+        &["series of `orders_total` are kept since", "looks back further"],
+    );
 }
 
 fn what_there_is_to_ask_about(watched: &Watched) {
@@ -169,7 +174,9 @@ fn what_there_is_to_ask_about(watched: &Watched) {
     assert_says(&all.to_string(), &["orders_total", "broken", "up", "scrape_duration_seconds"]);
     assert!(!all.to_string().contains("unwatched"), "{all}");
     assert_eq!(watched.data("/api/v1/labels?start=0&end=1"), json!([]));
-    assert_eq!(watched.data("/api/v1/metadata"), json!({}));
+    let metadata = watched.get("/api/v1/metadata").1;
+    assert_eq!(metadata["data"], json!({}));
+    assert_says(&metadata["warnings"].to_string(), &["not kept"]);
     assert_eq!(watched.data("/api/v1/status/buildinfo")["application"], "rearguard");
     assert_eq!(ask(watched.address, "GET", "/-/healthy", "").0, 200);
     assert_eq!(ask(watched.address, "GET", "/-/ready", "").0, 200);
@@ -255,6 +262,8 @@ fn what_is_too_much_is_refused_by_the_limits_name() {
     assert_says(&many, &["more than the limit of 4 (`max_samples`)"]);
     let made = refused("/api/v1/query?query=sum_over_time(vector(1)[5s:1s])");
     assert_says(&made, &["makes more than 4 samples (`max_samples`)"]);
+    let touched = refused("/api/v1/query?query=count_over_time(up[30d:1ms])");
+    assert_says(&touched, &["touches more than 50000000 samples", "`max_samples`"]);
     let result = refused("/api/v1/query_range?query=vector(1)&start=0&end=5&step=1");
     assert_says(&result, &["5 samples, more than the limit of 4 (`max_samples`)"]);
     let told = String::from_utf8_lossy(&watched.site.run(&["query", "orders_total"]).stderr).into_owned();
@@ -275,6 +284,7 @@ fn bad_requests_are_answered_at_once_and_change_nothing() {
         ("/api/v1/query", "query=up&time=yesterday".to_owned(), 400),
         ("/api/v1/query", "query=up&timeout=-1".to_owned(), 400),
         ("/api/v1/query", "query=up&limit=some".to_owned(), 400),
+        ("/api/v1/query", "query=up&lookback_delta=1m".to_owned(), 400),
         ("/api/v1/query", format!("query=up&{}", "a=1&".repeat(2000)), 400),
         ("/api/v1/query", format!("query={}", "a".repeat(3_000_000)), 413),
         ("/api/v1/query", "query=up%20%2B%20on%20()%20{job=%22app%22}".to_owned(), 422),
@@ -300,6 +310,9 @@ fn bad_requests_are_answered_at_once_and_change_nothing() {
     }
     assert_eq!(watched.get("/api/v1/label/%ff/values").0, 400);
     assert_eq!(watched.get("/nowhere/%3Cscript%3E").0, 404);
+    // A name that a stranger may have pointed at this host: a browser would hand over what it reads.
+    let rebound = b"GET /api/v1/query?query=up HTTP/1.1\r\nHost: evil.example\r\nConnection: close\r\n\r\n";
+    assert_says(&converse(watched.address, rebound), &["HTTP/1.1 421 ", "`external_url`"]);
     assert!(begun.elapsed() < Duration::from_secs(20), "answered at once: {:?}", begun.elapsed());
 
     // Minutes of work: nobody waits for that, and nobody else has to.

@@ -1,5 +1,7 @@
 //! The tables for people say what the events say.
 
+use std::collections::BTreeMap;
+
 use rearguard::engine::decision::Cause;
 use rearguard::engine::model::{IncidentId, Severity};
 use rearguard::journal::{Journal, Ledger, Reader};
@@ -93,6 +95,8 @@ fn open_incidents(journal: &mut Journal, seq: u64, count: u64) {
         evidence: None,
         runbook: None,
         notify: Vec::new(),
+        policy: None,
+        due: BTreeMap::new(),
     };
     let events = (1..=count).map(|nth| event(nth, opened(nth))).collect();
     journal.commit(&batch(journal.epoch(), seq, events)).unwrap();

@@ -1,5 +1,6 @@
 //! Events and batches that the tests are made of.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use rearguard::engine::decision::{
@@ -121,6 +122,8 @@ pub fn incident() -> Vec<(Vec<Happening>, Vec<Effect>)> {
         evidence: evidence.clone(),
         runbook: None,
         notify: vec!["pd".into()],
+        policy: None,
+        due: BTreeMap::new(),
     };
     let decided = Happening::RollbackDecided {
         rollback,

@@ -161,7 +161,7 @@ const MAX_VALUES: usize = 1_000_000;
 /// Expands `5`, `_`, `_x3`, `stale`, `1x3`, `1+2x3`.
 fn items(item: &str) -> Result<Values, String> {
     let number =
-        |text: &str| literals::parse_float(text).ok_or_else(|| format!("{text:?} in {item:?} is no number"));
+        |text: &str| literals::parse_number(text).ok_or_else(|| format!("{text:?} in {item:?} is no number"));
     let count = |text: &str| match text.parse::<usize>() {
         Ok(count) if count < MAX_VALUES => Ok(count),
         _ => Err(format!("{text:?} in {item:?} is no number of values")),

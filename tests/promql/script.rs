@@ -111,7 +111,9 @@ impl<'t> Words<'t> {
 fn header(rest: &str) -> Result<(When, &str), String> {
     let mut words = Words(rest);
     let when = match words.next() {
-        "instant" if words.0.starts_with("at ") => When::Instant(words.time_after("at")?),
+        "instant" if words.0.split_whitespace().next() == Some("at") => {
+            When::Instant(words.time_after("at")?)
+        }
         "instant" => When::Instant(0),
         "range" => {
             let (start, end) = (words.time_after("from")?, words.time_after("to")?);
@@ -134,8 +136,8 @@ fn expectation(command: &str, block: &[&str]) -> Result<Expected, String> {
             "expect" => expect(&mut words, &mut expected)?,
             "expected_fail_message" | "expected_fail_regexp" => {}
             _ if line.starts_with("{{") => expected.histograms = true,
-            only if words.0.is_empty() && literals::parse_float(only).is_some() => {
-                expected.scalar = literals::parse_float(only);
+            only if words.0.is_empty() && literals::parse_number(only).is_some() => {
+                expected.scalar = literals::parse_number(only);
             }
             _ => match series_line(line)? {
                 (labels, Some(values)) => expected.series.push((labels, values)),

@@ -191,6 +191,7 @@ impl Draft<'_> {
                 target: route.target.clone(),
                 severity: severity_of(&rule.labels),
                 reason: format!("{} has not been evaluated for {lasted}: {why}", rule.name),
+                policy: route.then.page.clone(),
             };
             let notify = setup.receivers_of(route.then.page.as_ref()).into_iter().collect();
             let advice = "It can neither fire nor end until it can be evaluated again.";
@@ -302,6 +303,7 @@ fn firing<'a>(key: &'a TriggerKey, routed: &Routed<'a>) -> Firing<'a> {
         details,
         evidence: evidence_of(alert),
         runbook: annotation("runbook_url").or_else(|| annotation("runbook")).map(str::to_owned),
+        due: BTreeMap::new(),
         barred: match &alert.failing_source {
             _ if alert.rests_on_absence => Some(Refusal::RestsOnAbsence),
             Some(source) => Some(Refusal::SourceFailed(source.clone())),

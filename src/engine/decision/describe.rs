@@ -6,7 +6,9 @@ use std::fmt;
 
 use super::effect::{DeliveryReport, MessageKind, StepHandle, StepResult};
 use super::event::{Cause, CheckSeen, Happening, Outcome, Refusal};
+use super::rollback::Phase;
 use crate::engine::evaluation::{ALERT_NAME, Evidence, TriggerKey, Verdict};
+use crate::engine::model::ReceiverName;
 
 /// Text from outside, on one line: control characters as escapes.
 struct OneLine<'a>(&'a str);
@@ -48,6 +50,18 @@ impl fmt::Display for Named<'_> {
 /// Returns a count with its noun: `1 step`, `2 steps`.
 pub fn counted(count: usize, what: &str) -> String {
     if count == 1 { format!("1 {what}") } else { format!("{count} {what}s") }
+}
+
+impl fmt::Display for Phase {
+    /// In two or three words, after the rollback's name.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Ready { .. } | Self::Intended { .. } | Self::Started { .. } => f.write_str("is under way"),
+            Self::Verifying { .. } => f.write_str("is being verified"),
+            Self::InDoubt { .. } => f.write_str("IS IN DOUBT"),
+            Self::Ended { outcome, .. } => outcome.fmt(f),
+        }
+    }
 }
 
 impl fmt::Display for Happening {
@@ -100,28 +114,49 @@ impl fmt::Display for Happening {
             Self::RollbackNotBegun { incident, target, plan, refusal } => {
                 write!(f, "no rollback of {target} by `{plan}` for {incident}: {refusal}")
             }
-            Self::PageDecided { message, deliveries, .. } => {
-                let word = match message.kind {
-                    MessageKind::Trigger => "page",
-                    MessageKind::Update => "update",
-                    MessageKind::Resolve => "all-clear",
-                };
-                let to: Vec<_> = deliveries.iter().map(|(_, receiver)| receiver.as_str()).collect();
-                write!(f, "{word} to {}: {}", to.join(", "), OneLine(&message.summary))
-            }
-            Self::DeliveryReported { receiver, report, .. } => match report {
-                DeliveryReport::FirstFailure(why) => {
-                    write!(f, "{receiver} did not take a message, trying on: {}", OneLine(why))
-                }
-                DeliveryReport::Accepted(receipt) => {
-                    write!(f, "{receiver} took a message: {}", OneLine(receipt))
-                }
-                DeliveryReport::Dead(why) => {
-                    write!(f, "{receiver} REFUSES a message for good: {}", OneLine(why))
-                }
-            },
+            page @ (Self::Escalated { .. }
+            | Self::Overdue { .. }
+            | Self::TaskDone { .. }
+            | Self::PageDecided { .. }
+            | Self::DeliveryReported { .. }) => describe_page(page, f),
             step => describe_step(step, f),
         }
+    }
+}
+
+fn describe_page(what: &Happening, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    match what {
+        Happening::Overdue { incident, clock, .. } => {
+            write!(f, "{incident} is OVERDUE: {}", OneLine(&clock.missed()))
+        }
+        Happening::TaskDone { incident, task, by } => {
+            write!(f, "{incident}: task `{}` is done, says {}", OneLine(task), OneLine(by))
+        }
+        Happening::Escalated { incident, level, notify } => {
+            let to: Vec<_> = notify.iter().map(ReceiverName::as_str).collect();
+            write!(f, "{incident} is still open: level {level} is told ({})", to.join(", "))
+        }
+        Happening::PageDecided { message, deliveries, .. } => {
+            let word = match message.kind {
+                MessageKind::Trigger => "page",
+                MessageKind::Update => "update",
+                MessageKind::Resolve => "all-clear",
+            };
+            let to: Vec<_> = deliveries.iter().map(|(_, receiver)| receiver.as_str()).collect();
+            write!(f, "{word} to {}: {}", to.join(", "), OneLine(&message.summary))
+        }
+        Happening::DeliveryReported { receiver, report, .. } => match report {
+            DeliveryReport::FirstFailure(why) => {
+                write!(f, "{receiver} did not take a message, trying on: {}", OneLine(why))
+            }
+            DeliveryReport::Accepted(receipt) => {
+                write!(f, "{receiver} took a message: {}", OneLine(receipt))
+            }
+            DeliveryReport::Dead(why) => {
+                write!(f, "{receiver} REFUSES a message for good: {}", OneLine(why))
+            }
+        },
+        _ => Ok(()),
     }
 }
 

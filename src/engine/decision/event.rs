@@ -3,14 +3,19 @@
 //! Wire types of their own: they are stored for years and read by later versions. Fields may be added with a serde
 //! default; what a field means never changes. [`EVENT_VERSION`] is stored beside each event.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use super::effect::{DeliveryReport, Message, StepEnding, StepHandle, StepOrder};
 use super::input::Restart;
+use super::state::pairs;
 use crate::engine::evaluation::{Evidence, TriggerKey, Verdict};
 use crate::engine::model::{
-    EffectId, IncidentId, JournalId, PlanName, ReceiverName, RollbackId, Severity, SourceName, TargetName,
+    EffectId, IncidentId, JournalId, PlanName, PolicyName, ReceiverName, RollbackId, Severity, SourceName,
+    TargetName,
 };
+use crate::engine::rules::Clock;
 use crate::engine::time::{Span, Timestamp};
 
 /// The version of the types in this file.
@@ -121,6 +126,39 @@ pub enum Happening {
         /// Where people read what to do.
         runbook: Option<String>,
         /// The receivers that are told about it.
+        notify: Vec<ReceiverName>,
+        /// The policy that says who is told next if it stays open.
+        #[serde(default)]
+        policy: Option<PolicyName>,
+        /// By when what must have happened.
+        #[serde(default, with = "pairs")]
+        due: BTreeMap<Clock, Timestamp>,
+    },
+    /// What must have happened by now has not.
+    Overdue {
+        /// Whose clock.
+        incident: IncidentId,
+        /// What it waits for.
+        clock: Clock,
+        /// When it was over.
+        due_at: Timestamp,
+    },
+    /// Somebody has done a task of an incident.
+    TaskDone {
+        /// The incident.
+        incident: IncidentId,
+        /// The task, as the rule calls it.
+        task: String,
+        /// Who said so.
+        by: String,
+    },
+    /// It has stayed open for so long that the next level of its policy is told.
+    Escalated {
+        /// Its id.
+        incident: IncidentId,
+        /// Which level; the one that was told at once is 1.
+        level: usize,
+        /// The receivers of that level.
         notify: Vec<ReceiverName>,
     },
     /// It is over.

@@ -1,13 +1,16 @@
 //! What follows when something fires: an incident, the wanted rollback or the reason why not, a page.
 
+use std::collections::BTreeMap;
+
 use super::draft::Draft;
+use super::due;
 use super::effect::MessageKind;
 use super::event::{Cause, Happening, Refusal};
 use super::rollback::Phase;
 use crate::engine::evaluation::{Evidence, TriggerKey};
 use crate::engine::model::{IncidentId, PlanName, RollbackId, Severity, TargetName};
 use crate::engine::report::Reason;
-use crate::engine::rules::Then;
+use crate::engine::rules::{Clock, Then};
 use crate::engine::time::{Span, Timestamp};
 
 /// A trigger whose window is full, or an imported alert that fires.
@@ -30,6 +33,8 @@ pub(super) struct Firing<'a> {
     pub(super) evidence: Option<Evidence>,
     /// Where people read what to do.
     pub(super) runbook: Option<String>,
+    /// By when what must have happened, from now on.
+    pub(super) due: BTreeMap<Clock, Span>,
     /// Why it may not act, whatever the target allows.
     pub(super) barred: Option<Refusal>,
 }
@@ -63,6 +68,8 @@ impl Draft<'_> {
             evidence: firing.evidence.clone(),
             runbook: firing.runbook.clone(),
             notify: self.setup.receivers_of(firing.then.page.as_ref()).into_iter().collect(),
+            policy: firing.then.page.clone(),
+            due: due::started(&firing.due, self.now),
         });
         self.begin_rollback(incident, &firing);
     }

@@ -1,5 +1,7 @@
 //! Triggers' states and incidents: what opens one, what joins it, what ends it.
 
+use std::collections::BTreeMap;
+
 use super::alerts::{is_gone, is_imported};
 use super::draft::Draft;
 use super::effect::{DeliveryReport, MessageKind};
@@ -8,7 +10,9 @@ use super::firing::Firing;
 use super::placeholders::fill_text;
 use super::state::TriggerState;
 use crate::engine::evaluation::{Judged, Judgement, Silence, TriggerKey, UnknownReason, Verdict, WindowFill};
-use crate::engine::model::{IncidentId, Labels, ReceiverName, Severity, SourceName, TargetName, TriggerName};
+use crate::engine::model::{
+    IncidentId, Labels, PolicyName, ReceiverName, Severity, SourceName, TargetName, TriggerName,
+};
 use crate::engine::report::Reason;
 use crate::engine::rules::{Clear, PAGE_AFTER, Trigger};
 use crate::engine::time::Span;
@@ -148,6 +152,7 @@ impl Draft<'_> {
             details,
             evidence: judgement.evidence.clone(),
             runbook: trigger.runbook.clone(),
+            due: trigger.due.clone(),
             barred: trigger.no_data.can_breach().then_some(Refusal::RestsOnAbsence),
         }
     }
@@ -162,8 +167,9 @@ impl Draft<'_> {
                     "{} is breached, but its sources answer too seldom: only {seen} of the last {of} are proven",
                     trigger.name
                 );
-                let what =
-                    Opening { cause, target: trigger.target.clone(), severity: trigger.severity, reason };
+                let policy = trigger.then.page.clone();
+                let (target, severity) = (trigger.target.clone(), trigger.severity);
+                let what = Opening { cause, target, severity, reason, policy };
                 let notify = self.setup.receivers_of(trigger.then.page.as_ref()).into_iter().collect();
                 let advice = "It cannot fire until they answer; nothing is rolled back.";
                 return self.open_and_page(what, window.since.unwrap_or(self.now), notify, advice);
@@ -188,7 +194,9 @@ impl Draft<'_> {
             trigger.name,
             self.now.since(since).rounded()
         );
-        let what = Opening { cause, target: trigger.target.clone(), severity: trigger.severity, reason };
+        let policy = trigger.then.page.clone();
+        let (target, severity) = (trigger.target.clone(), trigger.severity);
+        let what = Opening { cause, target, severity, reason, policy };
         self.open_and_page(
             what,
             since,
@@ -233,7 +241,8 @@ impl Draft<'_> {
             format!("source {source} has been silent for {}: {why}", self.now.since(silence.since).rounded());
         let names: Vec<_> = hit.iter().map(|trigger| trigger.name.as_str()).collect();
         let blind = format!("Not judged meanwhile: {}. Silence alone never rolls back.", names.join(", "));
-        let what = Opening { cause: Cause::Silent(source.clone()), target, severity, reason };
+        let policy = worst.and_then(|trigger| trigger.then.page.clone());
+        let what = Opening { cause: Cause::Silent(source.clone()), target, severity, reason, policy };
         self.open_and_page(what, silence.since, notify, &blind);
     }
 
@@ -245,7 +254,7 @@ impl Draft<'_> {
         };
         let notify =
             self.setup.receivers.iter().filter(|name| Some(*name) != except.as_ref()).cloned().collect();
-        let what = Opening { cause, target: TargetName::from(OWN_TARGET), severity, reason };
+        let what = Opening { cause, target: TargetName::from(OWN_TARGET), severity, reason, policy: None };
         self.open_and_page(what, self.now, notify, advice);
     }
 
@@ -271,6 +280,8 @@ impl Draft<'_> {
             evidence: None,
             runbook: None,
             notify,
+            policy: what.policy,
+            due: BTreeMap::new(),
         });
         self.page_incident(incident, MessageKind::Trigger, summary, vec![advice.to_owned()]);
     }
@@ -403,6 +414,8 @@ pub(super) struct Opening {
     pub(super) target: TargetName,
     pub(super) severity: Severity,
     pub(super) reason: String,
+    /// Who is told next if it stays open.
+    pub(super) policy: Option<PolicyName>,
 }
 
 /// How full a window is, in its own terms.

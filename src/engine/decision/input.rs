@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::effect::{DeliveryReport, StepEnding, StepHandle};
 use crate::engine::evaluation::Judged;
-use crate::engine::model::{EffectId, RollbackId};
+use crate::engine::model::{EffectId, IncidentId, RollbackId};
 use crate::engine::time::Span;
 
 /// One thing that happened.
@@ -96,6 +96,15 @@ pub enum Command {
         /// Whether the step was done.
         done: bool,
         /// Who says so: user name and uid of the socket's peer.
+        by: String,
+    },
+    /// Tells that a task of an incident is done, which stops its clock.
+    TaskDone {
+        /// The incident.
+        incident: IncidentId,
+        /// The task, as the rule calls it.
+        task: String,
+        /// Who says so.
         by: String,
     },
 }

@@ -7,7 +7,9 @@ mod alerts;
 mod arbitration;
 mod describe;
 mod draft;
+mod due;
 pub mod effect;
+mod escalation;
 pub mod event;
 mod firing;
 mod incident;
@@ -30,7 +32,7 @@ pub use rollback::{Phase, Rollback};
 pub use setup::{AtMost, Level, Mode, OnError, Plan, Policy, Setup, Step, StepAction, Target, Verify};
 pub use state::{IllegalTransition, Incident, State, TriggerState, apply};
 
-use crate::engine::model::{EffectId, Severity};
+use crate::engine::model::{EffectId, RollbackId, Severity};
 use crate::engine::report::{Reason, Report};
 use crate::engine::time::Timestamp;
 use draft::Draft;
@@ -63,7 +65,11 @@ pub fn decide(state: &State, setup: &Setup, now: Timestamp, input: &Input) -> De
             draft.take_up_rollbacks(&restart.alive);
         }
         Input::Judged(judged) => draft.take_judged(judged),
-        Input::Woke => draft.wake_rollbacks(),
+        Input::Woke => {
+            draft.wake_rollbacks();
+            draft.escalate();
+            draft.tell_overdue();
+        }
         Input::EffectStarted { effect, handle } => draft.take_start(*effect, handle),
         Input::EffectFinished { effect, outcome } => draft.take_outcome(*effect, outcome),
         Input::IntentRefused { reason, epoch } => draft.lose_journal(reason, *epoch),
@@ -97,6 +103,7 @@ pub fn decide(state: &State, setup: &Setup, now: Timestamp, input: &Input) -> De
     // What is left to the restart must not keep the loop awake.
     let (stopping, now) = (draft.state().stopping, draft.now);
     let due = draft.state().rollbacks.values().filter_map(Rollback::wake_at);
+    let due = due.chain(draft.state().escalates_at(setup)).chain(draft.state().overdue_at());
     let wake_at = due.filter(|at| !stopping || *at > now).min();
     Decision { events: draft.events, effects: draft.effects, report: draft.report, wake_at }
 }
@@ -156,21 +163,22 @@ impl Draft<'_> {
     }
 
     fn take_command(&mut self, command: &Command) {
-        let Command::Settle { rollback, done, by } = command;
-        let in_doubt = match self.state().rollbacks.get(rollback).map(|run| &run.phase) {
+        match command {
+            Command::Settle { rollback, done, by } => self.settle(*rollback, *done, by),
+            Command::TaskDone { incident, task, by } => self.take_task_done(*incident, task, by),
+        }
+    }
+
+    fn settle(&mut self, rollback: RollbackId, done: bool, by: &str) {
+        let in_doubt = match self.state().rollbacks.get(&rollback).map(|run| &run.phase) {
             Some(Phase::InDoubt { effect, .. }) => *effect,
             _ => {
                 let why = format!("{rollback} has no step in doubt");
                 return self.report.add(rollback.to_string(), Reason::Denied(why));
             }
         };
-        self.emit(Happening::StepSettled {
-            rollback: *rollback,
-            effect: in_doubt,
-            done: *done,
-            by: by.clone(),
-        });
-        self.advance(*rollback);
+        self.emit(Happening::StepSettled { rollback, effect: in_doubt, done, by: by.to_owned() });
+        self.advance(rollback);
     }
 }
 

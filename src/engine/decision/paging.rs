@@ -6,9 +6,11 @@ use super::draft::Draft;
 use super::effect::{Delivery, DeliveryReport, Effect, IncidentFacts, Message, MessageKind};
 use super::event::{Cause, Happening, Outcome, Refusal};
 use super::rollback::Phase;
-use super::state::State;
+use super::state::{Incident, State};
 use crate::engine::model::{EffectId, IncidentId, JournalId, Labels, ReceiverName, RollbackId, Severity};
 use crate::engine::report::Reason;
+use crate::engine::rules::Clock;
+use crate::engine::time::Timestamp;
 
 /// What was done about a message before it goes to another channel.
 #[derive(Default)]
@@ -90,6 +92,41 @@ impl Draft<'_> {
         let key = id.global(&facts.journal);
         let severity = facts.severity;
         self.page(id, kind, key, severity, summary, details);
+    }
+
+    /// Tells the next level of an incident's policy, which has not heard of it so far.
+    pub(super) fn page_level(&mut self, id: IncidentId, level: usize, receivers: BTreeSet<ReceiverName>) {
+        let (Some(facts), Some(incident)) = (self.facts(id), self.state().incidents.get(&id)) else { return };
+        let open = self.now.since(incident.opened_at).rounded();
+        let mut details = vec![format!("Nobody has ended it: level {level} of its policy is told.")];
+        details.extend(self.run_lines(incident));
+        let summary = format!("{}: open for {open}: {}", facts.target, facts.reason);
+        let (key, severity) = (id.global(&facts.journal), facts.severity);
+        let message = self.message(facts, MessageKind::Trigger, key, severity, summary, details);
+        self.send(id, message, &receivers, &Before::default());
+    }
+
+    /// Tells that a clock of an incident is over, under a key of its own.
+    pub(super) fn page_overdue(&mut self, id: IncidentId, clock: &Clock, due_at: Timestamp) {
+        let (Some(facts), Some(incident)) = (self.facts(id), self.state().incidents.get(&id)) else { return };
+        let within = due_at.since(incident.opened_at);
+        let summary =
+            format!("{}: OVERDUE: {} within {within}: {}", facts.target, clock.missed(), facts.reason);
+        let mut details = self.run_lines(incident);
+        if let (Some(refused), true) = (&incident.refused, *clock == Clock::Rollback) {
+            details.push(format!("No rollback was begun: {}", self.explain(refused)));
+        }
+        if let Clock::Task(task) = clock {
+            details.push(format!("Look whether somebody is on it. In time, `rearguard incident done {id} '{task}'` stops the clock."));
+        }
+        let key = format!("{}-overdue", id.global(&facts.journal));
+        let severity = facts.severity;
+        self.page(id, MessageKind::Trigger, key, severity, summary, details);
+    }
+
+    fn run_lines(&self, incident: &Incident) -> Vec<String> {
+        let runs = incident.ran.values().filter_map(|id| Some((id, self.state().rollbacks.get(id)?)));
+        runs.map(|(id, run)| format!("Rollback {id} by plan `{}` {}.", run.plan, run.phase)).collect()
     }
 
     /// Tells what became of a rollback: under the incident's own key if it worked, else under a key of its own,

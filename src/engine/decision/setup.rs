@@ -171,6 +171,9 @@ pub struct Level {
     pub after: Span,
     /// The channels that are used.
     pub notify: Vec<ReceiverName>,
+    /// Whether it is told also after somebody has acknowledged. Nothing acknowledges an incident yet: every level of one
+    /// that stays open is told.
+    pub always: bool,
 }
 
 impl Setup {

@@ -9,8 +9,10 @@ use super::event::{Cause, Event, Happening, Refusal};
 use super::rollback::{Phase, Rollback};
 use crate::engine::evaluation::{Baseline, Evidence, TriggerKey};
 use crate::engine::model::{
-    EffectId, IncidentId, IndicatorName, JournalId, PlanName, ReceiverName, RollbackId, Severity, TargetName,
+    EffectId, IncidentId, IndicatorName, JournalId, PlanName, PolicyName, ReceiverName, RollbackId, Severity,
+    TargetName,
 };
+use crate::engine::rules::Clock;
 use crate::engine::time::{Span, Timestamp};
 
 /// How many starts of rollbacks a target remembers; configured caps must be smaller.
@@ -100,6 +102,15 @@ pub struct Incident {
     pub runbook: Option<String>,
     /// The receivers that are told about it.
     pub notify: Vec<ReceiverName>,
+    /// The policy that says who is told next if it stays open.
+    #[serde(default)]
+    pub policy: Option<PolicyName>,
+    /// How many levels have been told beyond the first.
+    #[serde(default)]
+    pub escalated: usize,
+    /// The clocks that run: by when what must have happened.
+    #[serde(default, with = "pairs")]
+    pub due: BTreeMap<Clock, Timestamp>,
     /// The plans that were run for it, each at most once (E3).
     pub ran: BTreeMap<PlanName, RollbackId>,
     /// Why a wanted rollback was not begun, if one was not.
@@ -202,6 +213,9 @@ impl State {
             | Happening::TriggerFiring { .. }
             | Happening::TriggerCleared { .. } => self.change_trigger(event)?,
             Happening::IncidentOpened { .. }
+            | Happening::Escalated { .. }
+            | Happening::Overdue { .. }
+            | Happening::TaskDone { .. }
             | Happening::IncidentResolved { .. }
             | Happening::RollbackNotBegun { .. } => self.change_incident(event)?,
             Happening::RollbackDecided { .. } => self.begin_rollback(event)?,
@@ -260,6 +274,8 @@ impl State {
                 evidence,
                 runbook,
                 notify,
+                policy,
+                due,
             } => {
                 if incident.0 < self.next_incident || self.open_incident(cause).is_some() {
                     return Err(format!("{incident} is not new"));
@@ -276,18 +292,26 @@ impl State {
                     evidence: evidence.clone(),
                     runbook: runbook.clone(),
                     notify: notify.clone(),
+                    policy: policy.clone(),
+                    escalated: 0,
+                    due: due.clone(),
                     ran: BTreeMap::new(),
                     refused: None,
                     open_keys: BTreeMap::new(),
                 };
                 self.incidents.insert(*incident, opened);
             }
+            Happening::Overdue { incident, clock, .. } => self.stop_clock(*incident, clock)?,
+            Happening::TaskDone { incident, task, .. } => {
+                self.stop_clock(*incident, &Clock::Task(task.clone()))?;
+            }
+            Happening::Escalated { incident, notify, .. } => self.escalate(*incident, notify)?,
             Happening::IncidentResolved { incident, .. } => {
-                self.incident_mut(*incident)?.resolved_at = Some(event.at);
+                self.open_mut(*incident)?.resolved_at = Some(event.at);
                 self.forget_old();
             }
             Happening::RollbackNotBegun { incident, refusal, .. } => {
-                self.incident_mut(*incident)?.refused = Some(refusal.clone());
+                self.open_mut(*incident)?.refused = Some(refusal.clone());
             }
             _ => {}
         }
@@ -313,7 +337,7 @@ impl State {
         if let Some(busy) = self.targets.get(target).and_then(|target| target.in_flight) {
             return Err(format!("{busy} is in flight at {target}"));
         }
-        let owner = self.incident_mut(*incident)?;
+        let owner = self.open_mut(*incident)?;
         if owner.ran.contains_key(plan) {
             return Err(format!("{incident} has run {plan} before"));
         }
@@ -414,7 +438,7 @@ impl State {
         open.filter(|(_, incident)| incident.cause == *cause).map(|(id, _)| *id).next()
     }
 
-    fn incident_mut(&mut self, id: IncidentId) -> Result<&mut Incident, String> {
+    pub(super) fn open_mut(&mut self, id: IncidentId) -> Result<&mut Incident, String> {
         match self.incidents.get_mut(&id) {
             Some(incident) if incident.resolved_at.is_none() => Ok(incident),
             Some(_) => Err(format!("{id} is resolved")),
@@ -448,7 +472,7 @@ impl State {
 }
 
 /// Maps with keys that are no strings, as lists of pairs: JSON has no other form for them.
-mod pairs {
+pub(super) mod pairs {
     use std::collections::BTreeMap;
 
     use serde::{Deserialize, Deserializer, Serialize, Serializer};

@@ -8,13 +8,16 @@ use crate::engine::evaluation::{
     CheckKey, CheckVerdict, DetectVersion, Evidence, Judged, Judgement, Silence, SourcePace, TriggerKey,
     UnknownReason, Verdict, WindowFill,
 };
-use crate::engine::model::{JournalId, Labels, RollbackId};
+use crate::engine::model::{IncidentId, JournalId, Labels, ReceiverName, RollbackId};
 use crate::engine::promql;
 use crate::engine::rules::{
     Compare, Comparison, Condition, Indicator, RuleSet, Then, Threshold, Trigger, Unit, WindowSpec,
 };
 use crate::engine::series::{FailureKind, SourceFailure};
 use crate::engine::time::Span;
+
+mod due;
+mod escalation;
 
 fn condition(text: &str) -> Condition {
     let query = promql::compile(&promql::parse("errors").unwrap(), &promql::Scope::EVERYTHING).unwrap();
@@ -78,7 +81,13 @@ fn setup() -> Setup {
         plans: BTreeMap::from([("back".into(), plan)]),
         policies: BTreeMap::from([(
             "oncall".into(),
-            Policy { levels: vec![Level { after: Span::ZERO, notify: vec!["pd".into(), "mail".into()] }] },
+            Policy {
+                levels: vec![Level {
+                    after: Span::ZERO,
+                    notify: vec!["pd".into(), "mail".into()],
+                    always: false,
+                }],
+            },
         )]),
         receivers: BTreeSet::from(["pd".into(), "mail".into(), "spare".into()]),
         sources: BTreeMap::from([(

@@ -98,6 +98,8 @@ pub struct Groups {
 struct GroupState {
     /// When it was loaded: instants before that are not evaluated.
     since: Timestamp,
+    /// The query offset of a group that reads series which no answer has been kept of yet: it is not evaluated.
+    held: Option<Span>,
     /// Shifts the instants of evaluation within the interval.
     phase: Span,
     last_evaluated: Option<Timestamp>,

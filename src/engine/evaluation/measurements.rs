@@ -9,16 +9,15 @@ use super::groups::{Groups, RULES_SOURCE};
 use super::look::{SourceLook, TriggerLook};
 use super::saved::SavedMeasurements;
 use super::verdict::{CheckVerdict, Judged, Judgement, Silence, TriggerKey, Verdict, WindowFill};
-use super::watch::{Check, DetectVersion, Watch};
-use crate::engine::model::{Labels, METRIC_NAME, Sample, SourceName, TargetName, is_stale_marker};
+use super::watch::{Check, Watch};
+use crate::engine::model::{Labels, Sample, SourceName};
 use crate::engine::promql::EvalContext;
 use crate::engine::rules::{Across, Condition, Trigger};
-use crate::engine::series::{
-    FailureKind, Interest, MatchOp, Matcher, Observation, Selector, SourceFailure, Sources, Store,
-};
+use crate::engine::series::{FailureKind, Interest, Observation, Selector, SourceFailure, Sources, Store};
 use crate::engine::time::{Span, Timestamp};
 use judge::{Watched, Windows, key_of};
 use measure::Eyes;
+use versions::version_selector;
 
 /// How long samples are kept at least: Prometheus' lookback, so that `status` can show the last value of anything.
 const MIN_RETENTION: Span = Span::from_secs(5 * 60);
@@ -39,6 +38,9 @@ pub struct Measurements {
     groups: Groups,
     /// Since when every source has answered or failed; no group is evaluated before.
     ready: Option<Timestamp>,
+    /// The sources that have neither answered nor failed since a reload began to need series that were not kept: until
+    /// then the absence of those series says nothing.
+    unseen: BTreeSet<SourceName>,
     /// What groups have written and nobody has fetched yet.
     recorded: Vec<Observation>,
     /// When series that groups wrote were last looked through for old points.
@@ -68,6 +70,7 @@ impl Measurements {
             newest: now,
             groups: Groups::default(),
             ready: None,
+            unseen: BTreeSet::new(),
             recorded: Vec::new(),
             retained: now,
         };
@@ -77,13 +80,14 @@ impl Measurements {
 
     /// Takes other rules and sources into force. Windows of unchanged rules stay as they are.
     ///
-    /// `read_instead` lists what verifications read in place of other sources; those series are kept as well.
+    /// `read_instead` lists what verifications read in place of other sources; those series are kept as well. Returns
+    /// what of the sources' series was not kept until now: it starts empty.
     pub fn rewatch(
         &mut self,
         watch: &Watch<'_>,
         read_instead: &[(&Condition, &BTreeMap<SourceName, SourceName>)],
         now: Timestamp,
-    ) {
+    ) -> Vec<Selector> {
         let mut selectors: Vec<Selector> = Vec::new();
         let mut retention = MIN_RETENTION;
         let plain = watch.rules.triggers.values().flat_map(|trigger| trigger.conditions());
@@ -103,6 +107,11 @@ impl Measurements {
         selectors.extend_from_slice(&watch.memory.keep);
         selectors.sort_by(|left, right| left.key().cmp(right.key()));
         selectors.dedup();
+        let begun = self.not_kept_yet(&selectors);
+        self.unseen.retain(|source| watch.paces.contains_key(source));
+        if !begun.is_empty() {
+            self.unseen = watch.paces.keys().cloned().collect();
+        }
         self.retention = retention;
         self.store.set_limits(watch.memory.limits, retention);
         self.store.set_interest(Interest::Selectors(selectors));
@@ -128,6 +137,7 @@ impl Measurements {
             let rule = watch.rules.triggers.get(&(key.target.clone(), key.trigger.clone()));
             rule.is_some_and(|rule| rule.fingerprint == watched.fingerprint)
         });
+        begun
     }
 
     /// Takes up what was saved before a restart: windows, alerts, and the observations that they were judged on.
@@ -187,6 +197,7 @@ impl Measurements {
             }
             hearing.last = Some(answer);
         }
+        self.unseen.remove(source);
         self.note_ready(now);
         let rules = watch.rules.triggers.values();
         let judgements: Vec<Judgement> = rules
@@ -366,29 +377,9 @@ impl Measurements {
         };
         Some(CheckVerdict { key: check.key, verdict, evidence })
     }
-
-    fn version(&self, target: &TargetName, detect: &DetectVersion) -> Option<(TargetName, String)> {
-        let selector = version_selector(detect)?;
-        let live = |id: &crate::engine::series::SeriesId| {
-            let last = self.store.last(*id)?;
-            let label = || self.store[*id].labels().get(&detect.label).map(str::to_owned);
-            if is_stale_marker(last.value) { None } else { label() }
-        };
-        let versions: BTreeSet<String> = self.store.select(&selector).iter().filter_map(live).collect();
-        // Two versions at once are a deployment under way: nothing is concluded.
-        let mut versions = versions.into_iter();
-        match (versions.next(), versions.next()) {
-            (Some(only), None) => Some((target.clone(), only)),
-            _ => None,
-        }
-    }
 }
 
 mod imported;
 mod judge;
 mod measure;
-
-fn version_selector(detect: &DetectVersion) -> Option<Selector> {
-    let name = Matcher::new(METRIC_NAME, MatchOp::Equal, &detect.metric).ok()?;
-    Some(Selector::new(vec![name], Sources::Only(BTreeSet::from([detect.source.clone()]))))
-}
+mod versions;

@@ -193,6 +193,18 @@ impl AggregateOp {
         Self::ALL.iter().find(|(_, op)| *op == self).map_or("", |(name, _)| name)
     }
 
+    /// Returns how it is written, for hints.
+    pub(super) fn usage(self) -> String {
+        let param = match self {
+            Self::CountValues => "\"label\", ",
+            Self::Quantile => "0.9, ",
+            Self::LimitRatio => "0.5, ",
+            _ if self.has_param() => "5, ",
+            _ => "",
+        };
+        format!("write `{}({param}x)`", self.name())
+    }
+
     /// Returns whether it takes a parameter before the vector.
     pub fn has_param(self) -> bool {
         matches!(

@@ -50,6 +50,25 @@ impl Function {
         FUNCTIONS.binary_search_by(|function| function.name.cmp(name)).ok().map(|at| &FUNCTIONS[at])
     }
 
+    /// Returns how it is called, for hints: `clamp_max(instant vector, scalar)`.
+    pub(super) fn usage(&self) -> String {
+        match self.name {
+            "label_replace" => {
+                return "it is called as `label_replace(x, \"to\", \"$1\", \"from\", \"(.*)\")`".to_owned();
+            }
+            "label_join" => {
+                return "it is called as `label_join(x, \"to\", \"-\", \"from\", \"from\")`".to_owned();
+            }
+            _ => {}
+        }
+        let mut params: Vec<String> = self.params.iter().map(ToString::to_string).collect();
+        for param in params.iter_mut().skip(self.at_least) {
+            *param = format!("[{param}]");
+        }
+        let more = if self.at_most > self.params.len() { ", ..." } else { "" };
+        format!("it is called as `{}({}{more})`", self.name, params.join(", "))
+    }
+
     /// Returns the type of the argument at `index`.
     pub fn param(&self, index: usize) -> Option<ValueType> {
         self.params.get(index).or(self.params.last()).copied()

@@ -34,6 +34,26 @@ pub(super) fn type_of(expr: &Expr) -> ValueType {
     }
 }
 
+/// Returns how to make a value of the expected type out of what was found.
+fn conversion(expr: &Expr, expected: ValueType, found: ValueType) -> Option<&'static str> {
+    let named = matches!(&expr.kind, ExprKind::Selector(selector) if selector.matchers.is_empty());
+    match (expected, found) {
+        (ValueType::Matrix, ValueType::Vector) if matches!(expr.kind, ExprKind::Selector(_)) => {
+            Some("add a range, such as `[5m]`")
+        }
+        (ValueType::Matrix, ValueType::Vector) => Some(
+            "take the range of the series inside, as in `sum(rate(x[5m]))`, or make a subquery of it: `(...)[5m:]`",
+        ),
+        (ValueType::Vector, ValueType::Matrix) => {
+            Some("take the range with a function first, such as `rate(x[5m])` or `max_over_time(x[5m])`")
+        }
+        (ValueType::String, ValueType::Vector) if named => Some("a text stands in quotes"),
+        (ValueType::Scalar, ValueType::Vector) => Some("`scalar(...)` makes a number of a single series"),
+        (ValueType::Vector, ValueType::Scalar) => Some("`vector(...)` makes a vector of a number"),
+        _ => None,
+    }
+}
+
 struct Checker {
     problems: Vec<Problem>,
 }
@@ -48,8 +68,8 @@ impl Checker {
         if found != expected {
             let mut problem =
                 Problem::new(expr.span, format!("expected type {expected} in {place}, got {found}"));
-            if (expected, found) == (ValueType::Matrix, ValueType::Vector) {
-                problem = problem.with_hint("add a range, such as `[5m]`");
+            if let Some(hint) = conversion(expr, expected, found) {
+                problem = problem.with_hint(hint);
             }
             self.problems.push(problem);
         }
@@ -94,15 +114,17 @@ impl Checker {
                 Ok(compiled) => selects_something |= !compiled.matches(""),
                 Err(error) => {
                     selects_something = true;
-                    self.problem(matcher.span, error.to_string());
+                    let hint = matcher
+                        .value
+                        .starts_with('*')
+                        .then(|| "a pattern is a regular expression: `.*` matches anything".to_owned());
+                    self.problems.push(Problem::new(matcher.span, error.to_string()).maybe_hint(hint));
                 }
             }
         }
         if !selects_something {
-            self.problem(
-                span,
-                "a selector must have a name or a matcher that does not match the empty string",
-            );
+            let message = "a selector must have a name or a matcher that does not match the empty string";
+            self.problems.push(Problem::new(span, message).with_hint("add one, such as `job=~\".+\"`"));
         }
         if selector.edges == Some(Edges::Anchored) && selector.range.is_none() {
             self.problem(span, "`anchored` is about a range: add one, such as `[5m]`");
@@ -121,7 +143,12 @@ impl Checker {
                 (low, high) => format!("{low} to {high}"),
             };
             let message = format!("`{}` takes {expected} argument(s), {given} given", function.name);
-            self.problem(span, message);
+            self.problems.push(Problem::new(span, message).with_hint(function.usage()));
+        }
+        if let [first, second] = call.args.as_slice()
+            && self.swapped(span, function.name, [first, second], function.params, &function.usage())
+        {
+            return;
         }
         let place = format!("call to function `{}`", function.name);
         for (index, arg) in call.args.iter().enumerate() {
@@ -132,15 +159,49 @@ impl Checker {
         }
     }
 
+    /// Reports two arguments that each are of the other's type, as one mistake.
+    fn swapped(
+        &mut self,
+        span: TextSpan,
+        name: &str,
+        [first, second]: [&Expr; 2],
+        params: &[ValueType],
+        usage: &str,
+    ) -> bool {
+        let swapped = match params {
+            [a, b] => a != b && (type_of(first), type_of(second)) == (*b, *a),
+            _ => false,
+        };
+        if swapped {
+            self.type_of(first);
+            self.type_of(second);
+            let message = format!("the two arguments of `{name}` have changed places");
+            self.problems.push(Problem::new(span, message).with_hint(usage));
+        }
+        swapped
+    }
+
     fn aggregate(&mut self, aggregate: &Aggregate) {
+        let param_type = match aggregate.op {
+            AggregateOp::CountValues => ValueType::String,
+            _ => ValueType::Scalar,
+        };
+        let (params, usage) = ([param_type, ValueType::Vector], aggregate.op.usage());
+        if let Some(param) = &aggregate.param
+            && self.swapped(
+                param.span.to(aggregate.expr.span),
+                aggregate.op.name(),
+                [param, &aggregate.expr],
+                &params,
+                &usage,
+            )
+        {
+            return;
+        }
         let place = format!("aggregation `{}`", aggregate.op.name());
         self.expect(&aggregate.expr, ValueType::Vector, &place);
         if let Some(param) = &aggregate.param {
-            let expected = match aggregate.op {
-                AggregateOp::CountValues => ValueType::String,
-                _ => ValueType::Scalar,
-            };
-            self.expect(param, expected, &format!("the parameter of {place}"));
+            self.expect(param, param_type, &format!("the parameter of {place}"));
         }
     }
 
@@ -149,7 +210,9 @@ impl Checker {
         let op = binary.op.text();
         for (side, found) in [(&binary.left, left), (&binary.right, right)] {
             if !matches!(found, ValueType::Scalar | ValueType::Vector) {
-                self.problem(side.span, format!("`{op}` joins scalars and instant vectors, got {found}"));
+                let message = format!("`{op}` joins scalars and instant vectors, got {found}");
+                let hint = conversion(side, ValueType::Vector, found).map(str::to_owned);
+                self.problems.push(Problem::new(side.span, message).maybe_hint(hint));
             }
         }
         let scalars = (left == ValueType::Scalar, right == ValueType::Scalar);
@@ -160,7 +223,9 @@ impl Checker {
             );
         }
         if binary.op.is_set() && (scalars.0 || scalars.1) {
-            self.problem(binary.op_span, format!("`{op}` joins instant vectors, not scalars"));
+            let message = format!("`{op}` joins instant vectors, not scalars");
+            let hint = "compare first (`x > 5`), or make a vector of the number: `vector(5)`";
+            self.problems.push(Problem::new(binary.op_span, message).with_hint(hint));
         }
         let matching = &binary.matching;
         if binary.op.is_set() && !matching.fill.is_empty() {

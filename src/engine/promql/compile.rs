@@ -7,8 +7,8 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::ast::{
-    Aggregate, AggregateOp, At, Binary, BinaryOp, Expr, ExprKind, FillSide, MatchLabels, Shift, UnaryOp,
-    VectorSelector,
+    Aggregate, AggregateOp, At, Binary, BinaryOp, Expr, ExprKind, FillSide, MatchLabels, Shift, Subquery,
+    UnaryOp, VectorSelector,
 };
 use super::catalog::ValueType;
 use super::check::{at_an_instant, constant, type_of};
@@ -19,7 +19,7 @@ use super::plan::{
     SetPlan, Vector, VectorKind, Window, WindowSource, WithScalar,
 };
 use super::problem::{Problem, TextSpan};
-use crate::engine::model::METRIC_NAME;
+use crate::engine::model::{METRIC_NAME, describes_metric};
 use crate::engine::series::{MatchOp, Matcher, Selector, Sources};
 use crate::engine::time::Span;
 
@@ -70,7 +70,17 @@ impl Compiler<'_> {
     }
 
     fn not_evaluated<T>(&mut self, span: TextSpan, what: &str) -> Option<T> {
-        self.refuse(span, format!("{what} is not evaluated by this version"))
+        let mut problem = Problem::new(span, format!("{what} is not evaluated by this version"));
+        if what.contains("histogram") {
+            problem = problem.with_hint(
+                "native histograms are not kept; of classic ones take `histogram_quantile`, or `x_sum / x_count`",
+            );
+        } else if what == "`info`" {
+            problem =
+                problem.with_hint("join instead: `x * on (job, instance) group_left (version) target_info`");
+        }
+        self.problems.push(problem);
+        None
     }
 
     /// For trees that were not type-checked; [`super::parse`] lets none through.
@@ -139,38 +149,43 @@ impl Compiler<'_> {
         let span = expr.span;
         match &expr.kind {
             ExprKind::Paren(inner) => self.window(inner),
-            ExprKind::Selector(selector) => {
-                let Some(range) = &selector.range else { return self.mistyped(expr, ValueType::Matrix) };
-                let range = self.duration(range);
-                let moment = self.moment(span, &selector.shift);
-                let resolved = self.selector(span, selector);
-                let ((range, length), (moment, offset)) = (range?, moment?);
-                let edge = selector.edges.map_or(Span::ZERO, |_| LOOKBACK);
-                self.note_reach(offset + length + edge);
-                let source = WindowSource::Selector(resolved?);
-                Some(Window { span, source, range, moment, edges: selector.edges })
-            }
-            ExprKind::Subquery(subquery) => {
-                let range = self.duration(&subquery.range);
-                let step = match &subquery.step {
-                    Some(step) => self.duration(step),
-                    None => Some((Length::Known(self.scope.default_step), self.scope.default_step)),
-                };
-                let moment = self.moment(span, &subquery.shift);
-                let ((range, length), (moment, offset)) = (range?, moment?);
-                let (outer, steps) = (self.outer, std::mem::take(&mut self.steps));
-                self.outer = outer + length + offset;
-                let inner = self.vector(&subquery.expr).map(Box::new);
-                self.outer = outer;
-                let (expr, (step, every), nested_steps) = (inner?, step?, self.steps);
-                let own = length.as_millis().max(0) / every.as_millis().max(1);
-                let all = own.unsigned_abs().saturating_mul(nested_steps.saturating_add(1));
-                self.steps = steps.saturating_add(all);
-                let source = WindowSource::Subquery { expr, step, nested_steps };
-                Some(Window { span, source, range, moment, edges: None })
-            }
+            ExprKind::Selector(selector) => self.range(expr, selector),
+            ExprKind::Subquery(subquery) => self.subquery(span, subquery),
             _ => self.mistyped(expr, ValueType::Matrix),
         }
+    }
+
+    fn range(&mut self, expr: &Expr, selector: &VectorSelector) -> Option<Window> {
+        let span = expr.span;
+        let Some(range) = &selector.range else { return self.mistyped(expr, ValueType::Matrix) };
+        let range = self.duration(range);
+        let moment = self.moment(span, &selector.shift);
+        let resolved = self.selector(span, selector);
+        let ((range, length), (moment, offset)) = (range?, moment?);
+        let edge = selector.edges.map_or(Span::ZERO, |_| LOOKBACK);
+        self.note_reach(offset + length + edge);
+        let source = WindowSource::Selector(resolved?);
+        Some(Window { span, source, range, moment, edges: selector.edges })
+    }
+
+    fn subquery(&mut self, span: TextSpan, subquery: &Subquery) -> Option<Window> {
+        let range = self.duration(&subquery.range);
+        let step = match &subquery.step {
+            Some(step) => self.duration(step),
+            None => Some((Length::Known(self.scope.default_step), self.scope.default_step)),
+        };
+        let moment = self.moment(span, &subquery.shift);
+        let ((range, length), (moment, offset)) = (range?, moment?);
+        let (outer, steps) = (self.outer, std::mem::take(&mut self.steps));
+        self.outer = outer + length + offset;
+        let inner = self.vector(&subquery.expr).map(Box::new);
+        self.outer = outer;
+        let (expr, (step, every), nested_steps) = (inner?, step?, self.steps);
+        let own = length.as_millis().max(0) / every.as_millis().max(1);
+        let all = own.unsigned_abs().saturating_mul(nested_steps.saturating_add(1));
+        self.steps = steps.saturating_add(all);
+        let source = WindowSource::Subquery { expr, step, nested_steps };
+        Some(Window { span, source, range, moment, edges: None })
     }
 
     fn note_reach(&mut self, own: Span) {
@@ -256,8 +271,8 @@ impl Compiler<'_> {
         let labels = aggregate.grouping.as_ref().map_or(&[][..], |grouping| &grouping.labels);
         let names: BTreeSet<Arc<str>> = labels.iter().map(|label| label.as_str().into()).collect();
         let without = aggregate.grouping.as_ref().is_some_and(|grouping| grouping.without);
-        if !without && names.contains(METRIC_NAME) {
-            self.needs_names(&aggregate.expr)?;
+        if !without && let Some(label) = names.iter().find(|name| describes_metric(name)) {
+            self.needs_names(&aggregate.expr, label)?;
         }
         let grouping = if without { LabelChoice::AllBut(names) } else { LabelChoice::Only(names) };
         Some(VectorKind::Aggregate(Box::new(AggregatePlan { op: op?, grouping, operand: operand? })))
@@ -306,9 +321,14 @@ impl Compiler<'_> {
             None => (false, &[][..]),
         };
         let names: BTreeSet<Arc<str>> = labels.iter().map(|label| label.as_str().into()).collect();
-        if on && names.contains(METRIC_NAME) {
-            self.needs_names(&binary.left)?;
-            self.needs_names(&binary.right)?;
+        if on && let Some(label) = names.iter().find(|name| describes_metric(name)) {
+            self.needs_names(&binary.left, label)?;
+            self.needs_names(&binary.right, label)?;
+        }
+        if let Some(group) = &binary.matching.group
+            && let Some(label) = group.include.iter().find(|label| describes_metric(label))
+        {
+            self.needs_names(if group.left { &binary.right } else { &binary.left }, label)?;
         }
         let key = if on { LabelChoice::Only(names) } else { LabelChoice::AllBut(names) };
         let (op, bool, left, right) = (binary.op, binary.bool, *left?, *right?);

@@ -196,7 +196,9 @@ impl Evaluation<'_> {
         if spent <= MAX_SAMPLES {
             return Ok(());
         }
-        let message = format!("the query touches more than {MAX_SAMPLES} samples: shorten its ranges");
+        let message = format!(
+            "the query touches more than {MAX_SAMPLES} samples (the most that `max_samples` can be): shorten its ranges, or lengthen the steps of its subqueries"
+        );
         Err(EvalError::new(span, message))
     }
 

@@ -55,6 +55,26 @@ pub(super) fn tokenize(text: &str) -> Result<Vec<Token>, Problem> {
     }
 }
 
+/// Returns what to write in place of a character that is in no token.
+fn character_hint(found: char) -> Option<String> {
+    let hint = match found {
+        '&' => "write `and`",
+        '|' => "write `or`",
+        '$' => "put the value here that the variable stands for",
+        ';' => "one expression stands alone",
+        '.' => "a name with other characters than letters, digits, `_` and `:` stands in quotes: `{\"a.b\"}`",
+        '\u{2018}' | '\u{2019}' | '\u{201c}' | '\u{201d}' | '\u{201e}' => "write straight quotes: `\"`",
+        '\u{2010}'..='\u{2015}' | '\u{2212}' => "write a plain `-`",
+        '\u{a0}' | '\u{2007}' | '\u{202f}' | '\u{feff}' | '\u{200b}' => "write a plain blank",
+        '\u{2264}' => "write `<=`",
+        '\u{2265}' => "write `>=`",
+        '\u{2260}' => "write `!=`",
+        _ if found.is_alphanumeric() => "a name with other letters than a to z stands in quotes: `{\"...\"}`",
+        _ => return None,
+    };
+    Some(hint.to_owned())
+}
+
 struct Lexer<'t> {
     text: &'t str,
     at: usize,
@@ -113,7 +133,8 @@ impl Lexer<'_> {
     fn symbol(&mut self, first: char) -> Result<TokenKind, Problem> {
         let Some(symbol) = SYMBOLS.into_iter().find(|symbol| self.rest().starts_with(symbol)) else {
             let span = TextSpan::new(self.at, self.at + first.len_utf8());
-            return Err(Problem::new(span, format!("unexpected character {first:?}")));
+            return Err(Problem::new(span, format!("unexpected character {first:?}"))
+                .maybe_hint(character_hint(first)));
         };
         self.at += symbol.len();
         match symbol {
@@ -174,8 +195,17 @@ impl Lexer<'_> {
         // Prometheus' durations have whole numbers; `Span` refuses the same as `model.ParseDuration`.
         match text.parse::<crate::engine::time::Span>() {
             Ok(duration) => Ok(TokenKind::Number(duration.as_secs_f64())),
-            Err(_) => Err(Problem::new(span, format!("`{text}` is neither a number nor a duration"))
-                .with_hint("durations are whole numbers with units, largest first: `90s`, `1h30m`, `500ms`")),
+            Err(_) => {
+                let hint = if self.braces > 0 {
+                    "a label's value stands in quotes"
+                } else if text.trim_start_matches(|c: char| c.is_ascii_digit()).len() > 4 {
+                    "a name cannot begin with a digit, unless it stands in quotes: `{\"1st\"}`"
+                } else {
+                    "durations are whole numbers with units (y, w, d, h, m, s, ms), largest first: `1h30m`, `500ms`"
+                };
+                let problem = Problem::new(span, format!("`{text}` is neither a number nor a duration"));
+                Err(problem.with_hint(hint))
+            }
         }
     }
 }

@@ -7,7 +7,7 @@ use super::evaluate::{EvalError, Evaluation, VectorSample, unique};
 use super::matching::Groups;
 use super::plan::{Cardinality, Join, LabelChoice, SetPlan, WithScalar};
 use super::problem::TextSpan;
-use crate::engine::model::{Labels, METRIC_NAME};
+use crate::engine::model::{Labels, describes_metric};
 use crate::engine::time::Timestamp;
 
 /// Applies an operator to two numbers: its value, and for a comparison whether it holds (the value is then the left one).
@@ -213,7 +213,7 @@ fn unique_side<'j>(
 /// The labels of a joined element (`resultMetric` in Prometheus).
 fn result_labels(join: &Join, many: &Labels, one: &Labels) -> Labels {
     let drops_name = join.bool || !join.op.is_comparison();
-    let stays = |name: &str| name != METRIC_NAME || !drops_name;
+    let stays = |name: &str| !drops_name || !describes_metric(name);
     match (&join.cardinality, &join.key) {
         (Cardinality::OneToOne, LabelChoice::Only(names)) => {
             many.filtered(|name| names.contains(name) && stays(name))

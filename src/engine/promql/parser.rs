@@ -2,6 +2,7 @@
 //!
 //! Types are not looked at here; [`super::check`] does that on the finished tree, so that one look finds all mistakes.
 
+mod hints;
 mod selectors;
 
 pub(super) use selectors::is_reserved;
@@ -15,15 +16,17 @@ use super::lexer::{self, Token, TokenKind};
 use super::literals;
 use super::problem::{Problem, TextSpan};
 
-/// How deep brackets, signs and arguments may be nested while parsing.
-const MAX_NESTING: usize = 100;
+/// How deep brackets of any kind may stand in each other.
+///
+/// Together with [`MAX_HEIGHT`], which bounds operators too, this keeps parsing within half of a small thread's stack.
+const MAX_BRACKETS: usize = 120;
 
 type Parsed<T> = Result<T, Box<Problem>>;
 
 /// Parses a whole text; types are not checked yet.
 pub(super) fn parse_syntax(text: &str) -> Parsed<Expr> {
     let tokens = lexer::tokenize(text).map_err(Box::new)?;
-    let mut parser = Parser { text, tokens, at: 0, nesting: 0 };
+    let mut parser = Parser { text, tokens, at: 0, brackets: 0, nesting: 0 };
     if *parser.peek() == TokenKind::End {
         return Err(parser.error("the expression is empty"));
     }
@@ -34,12 +37,23 @@ pub(super) fn parse_syntax(text: &str) -> Parsed<Expr> {
     }
 }
 
+/// What to do about an expression that is too deep.
+const SPLIT: &str = "record parts of it under names of their own";
+
+fn too_high(span: TextSpan) -> Box<Problem> {
+    let message = format!("the expression is nested more than {MAX_HEIGHT} operators deep");
+    Box::new(Problem::new(span, message).with_hint(SPLIT))
+}
+
 struct Parser<'t> {
     text: &'t str,
     /// Ends with [`TokenKind::End`], which is never consumed.
     tokens: Vec<Token>,
     at: usize,
-    nesting: usize,
+    /// How many brackets are open.
+    brackets: usize,
+    /// How many expressions are begun: each is part of a node of the one around it, and so adds to the tree's height.
+    nesting: u16,
 }
 
 impl<'t> Parser<'t> {
@@ -103,28 +117,49 @@ impl<'t> Parser<'t> {
             TokenKind::End => "the end of the expression".to_owned(),
             _ => format!("`{}`", self.text_of(self.span()).chars().take(40).collect::<String>()),
         };
-        self.error(format!("expected {expected}, found {found}"))
+        let problem = Problem::new(self.span(), format!("expected {expected}, found {found}"));
+        Box::new(problem.maybe_hint(self.hint()))
+    }
+
+    /// A bracket is missing; where the text ends before it, the one that was opened is told.
+    fn unclosed(&self, open: TextSpan, expected: &str) -> Box<Problem> {
+        let problem = self.unexpected(expected);
+        if *self.peek() != TokenKind::End {
+            return problem;
+        }
+        let bracket = self.text_of(open);
+        Box::new(problem.with_hint(format!(
+            "`{bracket}` at character {} of the expression is never closed",
+            open.start + 1
+        )))
     }
 
     fn node(span: TextSpan, kind: ExprKind) -> Parsed<Expr> {
         let expr = Expr::new(span, kind);
         if expr.height() > MAX_HEIGHT {
-            let message = format!("the expression is nested more than {MAX_HEIGHT} operators deep");
             // Only the last link is pointed at: the whole would be the whole text.
-            let end = TextSpan::new(span.end.saturating_sub(1), span.end);
-            return Err(Box::new(
-                Problem::new(end, message).with_hint("record parts of it under names of their own"),
-            ));
+            return Err(too_high(TextSpan::new(span.end.saturating_sub(1), span.end)));
         }
         Ok(expr)
+    }
+
+    /// An expression of its own inside of brackets.
+    fn enclosed(&mut self) -> Parsed<Expr> {
+        self.brackets += 1;
+        if self.brackets > MAX_BRACKETS {
+            let message = format!("brackets are nested more than {MAX_BRACKETS} levels deep");
+            return Err(Box::new(Problem::new(self.span(), message).with_hint(SPLIT)));
+        }
+        let expr = self.expression(0);
+        self.brackets -= 1;
+        expr
     }
 
     /// An expression whose operators bind at least as strongly as `weakest`.
     fn expression(&mut self, weakest: u8) -> Parsed<Expr> {
         self.nesting += 1;
-        if self.nesting > MAX_NESTING {
-            let message = format!("the expression is nested more than {MAX_NESTING} levels deep");
-            return Err(self.error(message));
+        if self.nesting > MAX_HEIGHT {
+            return Err(too_high(self.span()));
         }
         let expr = self.operators(weakest);
         self.nesting -= 1;
@@ -196,8 +231,11 @@ impl<'t> Parser<'t> {
 
     fn parenthesized(&mut self) -> Parsed<Expr> {
         let open = self.expect("(")?;
-        let inner = self.expression(0)?;
-        let close = self.expect(")")?;
+        let inner = self.enclosed()?;
+        if !self.is_symbol(")") {
+            return Err(self.unclosed(open, "`)`"));
+        }
+        let close = self.advance();
         Self::node(open.to(close), ExprKind::Paren(Box::new(inner)))
     }
 
@@ -237,7 +275,9 @@ impl<'t> Parser<'t> {
         let Some(function) = function else {
             let mut problem = Problem::new(name_span, format!("unknown function `{name}`"));
             let known = FUNCTIONS.iter().map(|f| f.name).chain(AggregateOp::ALL.map(|(name, _)| name));
-            if let Some(near) = nearest(name, known) {
+            if name == "holt_winters" {
+                problem = problem.with_hint("it is called `double_exponential_smoothing` now");
+            } else if let Some(near) = nearest(name, known) {
                 problem = problem.with_hint(format!("did you mean `{near}`?"));
             }
             return Err(Box::new(problem));
@@ -248,18 +288,18 @@ impl<'t> Parser<'t> {
 
     /// Parses `(a, b)`; returns the closing bracket's place too.
     fn arguments(&mut self) -> Parsed<(Vec<Expr>, TextSpan)> {
-        self.expect("(")?;
+        let open = self.expect("(")?;
         let mut args = Vec::new();
         if self.is_symbol(")") {
             return Ok((args, self.advance()));
         }
         loop {
-            args.push(self.expression(0)?);
+            args.push(self.enclosed()?);
             if self.is_symbol(")") {
                 return Ok((args, self.advance()));
             }
             if !self.eat(",") {
-                return Err(self.unexpected("`,` or `)` after an argument"));
+                return Err(self.unclosed(open, "`,` or `)` after an argument"));
             }
         }
     }
@@ -276,7 +316,7 @@ impl<'t> Parser<'t> {
         let expected = 1 + usize::from(op.has_param());
         if args.len() != expected {
             let message = format!("`{}` takes {expected} argument(s), {} given", op.name(), args.len());
-            return Err(Box::new(Problem::new(open.to(end), message)));
+            return Err(Box::new(Problem::new(open.to(end), message).with_hint(op.usage())));
         }
         let Some(expr) = args.pop() else { return Err(self.unexpected("an argument")) };
         let aggregate = Aggregate { op, grouping, param: args.pop(), expr };

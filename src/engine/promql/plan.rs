@@ -9,7 +9,7 @@ use super::evaluate;
 use super::functions::{DatePart, RangeFunction};
 use super::lengths::{Length, Moment};
 use super::problem::{Problem, TextSpan};
-use crate::engine::model::{Labels, SourceName};
+use crate::engine::model::{Labels, SourceName, describes_metric};
 use crate::engine::series::{Pattern, Selector, Sources, Store};
 use crate::engine::time::Span;
 
@@ -293,7 +293,7 @@ pub(super) enum AggregateKind {
 pub(super) enum LabelChoice {
     /// `by`, `on`
     Only(BTreeSet<Arc<str>>),
-    /// `without`, `ignoring`; the metric name is always left out.
+    /// `without`, `ignoring`; the metric's name, type and unit are always left out.
     AllBut(BTreeSet<Arc<str>>),
 }
 
@@ -302,9 +302,7 @@ impl LabelChoice {
     pub(super) fn key(&self, labels: &Labels) -> Labels {
         match self {
             Self::Only(names) => labels.filtered(|name| names.contains(name)),
-            Self::AllBut(names) => {
-                labels.filtered(|name| name != crate::engine::model::METRIC_NAME && !names.contains(name))
-            }
+            Self::AllBut(names) => labels.filtered(|name| !describes_metric(name) && !names.contains(name)),
         }
     }
 
@@ -314,10 +312,9 @@ impl LabelChoice {
         match self {
             Self::Only(names) if names.is_empty() => {}
             Self::Only(names) => labels.write_filtered(|name| names.contains(name), out),
-            Self::AllBut(names) => labels.write_filtered(
-                |name| name != crate::engine::model::METRIC_NAME && !names.contains(name),
-                out,
-            ),
+            Self::AllBut(names) => {
+                labels.write_filtered(|name| !describes_metric(name) && !names.contains(name), out)
+            }
         }
     }
 }

@@ -45,6 +45,12 @@ impl Problem {
         self.hint = Some(hint.into());
         self
     }
+
+    /// Adds what to write instead, where something is known.
+    pub fn maybe_hint(mut self, hint: Option<String>) -> Self {
+        self.hint = hint.or(self.hint);
+        self
+    }
 }
 
 impl fmt::Display for Problem {

@@ -55,6 +55,23 @@ impl QueryRange {
     }
 }
 
+impl Plan {
+    /// Refuses a range query that no data could answer.
+    ///
+    /// # Errors
+    ///
+    /// The plan's value is neither a vector nor a scalar, or the range is invalid.
+    pub fn check_range(&self, range: &QueryRange) -> Result<(), EvalError> {
+        let refuse = |message: String| EvalError { span: self.span, message };
+        let value = self.value_type();
+        if !matches!(value, ValueType::Scalar | ValueType::Vector) {
+            let message = format!("a range query needs a scalar or an instant vector, this is a {value}");
+            return Err(refuse(message));
+        }
+        range.step_count().map(|_| ()).map_err(|invalid| refuse(invalid.to_string()))
+    }
+}
+
 /// A range query under way: for those who look at the clock between two steps.
 #[derive(Debug)]
 pub struct RangeEvaluation<'a> {
@@ -79,13 +96,7 @@ impl<'a> RangeEvaluation<'a> {
         range: QueryRange,
         context: &EvalContext,
     ) -> Result<Self, EvalError> {
-        let refuse = |message: String| EvalError { span: plan.span, message };
-        let value = plan.value_type();
-        if !matches!(value, ValueType::Scalar | ValueType::Vector) {
-            let message = format!("a range query needs a scalar or an instant vector, this is a {value}");
-            return Err(refuse(message));
-        }
-        range.step_count().map_err(|invalid| refuse(invalid.to_string()))?;
+        plan.check_range(&range)?;
         let context = EvalContext { query: Some(range), ..context.clone() };
         Ok(Self { plan, store, context, next: Some(range.start), range, merged: Merged::default(), work: 0 })
     }
@@ -102,7 +113,7 @@ impl<'a> RangeEvaluation<'a> {
         self.work = self.work.saturating_add(work);
         if self.work > MAX_WORK {
             let message = format!(
-                "the query touches more than {MAX_WORK} samples in all its steps: choose a longer step or a shorter range"
+                "the query touches more than {MAX_WORK} samples in all its steps (20 times what `max_samples` can be): choose a longer step or a shorter range"
             );
             return Err(EvalError { span: self.plan.span, message });
         }

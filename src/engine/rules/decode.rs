@@ -120,6 +120,15 @@ impl<'n> Fields<'n> {
 
 /// Reads a mapping whose keys are names that people choose; reports names that are malformed or used twice.
 pub fn named<'n>(node: &'n Node, what: &str, out: &mut Findings) -> Vec<(&'n Scalar, &'n Node)> {
+    let entries = titled(node, what, out);
+    for (name, _) in &entries {
+        check_name(name, out);
+    }
+    entries
+}
+
+/// Reads a mapping whose keys are words for people, such as tasks; reports those that are used twice.
+pub fn titled<'n>(node: &'n Node, what: &str, out: &mut Findings) -> Vec<(&'n Scalar, &'n Node)> {
     let Node::Mapping(written, _) = node else {
         out.push(wrong_type(node, what, "a mapping from names"));
         return Vec::new();
@@ -132,7 +141,6 @@ pub fn named<'n>(node: &'n Node, what: &str, out: &mut Findings) -> Vec<(&'n Sca
             continue;
         }
         seen.insert(&key.value, key);
-        check_name(key, out);
         entries.push((key, value));
     }
     entries

@@ -1,6 +1,7 @@
 //! The compiled rules: whatever can be built here can be judged.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -101,11 +102,39 @@ pub struct Trigger {
     pub summary: Option<String>,
     /// Where people read what to do.
     pub runbook: Option<String>,
+    /// By when what must have happened once it has fired.
+    pub due: BTreeMap<Clock, Span>,
     /// What follows.
     pub then: Then,
     /// Hash of what decides whether the window fills: everything but texts, severity and consequences. Equal across a
     /// reload means that the window is kept; a better summary or another plan does not lose it.
     pub fingerprint: String,
+}
+
+/// What must have happened some time after the decision that opened an incident.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Clock {
+    /// Every step of a rollback is done.
+    Rollback,
+    /// Fresh samples have proven that it helped.
+    Verified,
+    /// The incident is over.
+    Resolved,
+    /// People have done something, and said so.
+    Task(String),
+}
+
+impl Clock {
+    /// Returns what has not happened, in words.
+    pub fn missed(&self) -> String {
+        match self {
+            Self::Rollback => "not rolled back".to_owned(),
+            Self::Verified => "no rollback is proven".to_owned(),
+            Self::Resolved => "not resolved".to_owned(),
+            Self::Task(task) => format!("`{task}` is not done"),
+        }
+    }
 }
 
 /// What it means that a condition has a verdict for each of several label sets.
@@ -200,6 +229,7 @@ impl Trigger {
             severity: Severity::High,
             summary: None,
             runbook: None,
+            due: BTreeMap::new(),
             then: Then::default(),
             fingerprint: String::new(),
         }
@@ -209,5 +239,17 @@ impl Trigger {
     pub fn conditions(&self) -> impl Iterator<Item = &Condition> {
         let clear = self.clear.as_ref().and_then(|clear| clear.when.as_ref());
         std::iter::once(&self.when).chain(&self.given).chain(clear)
+    }
+}
+
+impl fmt::Display for Clock {
+    /// As rule files call it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Rollback => "rollback",
+            Self::Verified => "verified",
+            Self::Resolved => "resolved",
+            Self::Task(task) => task,
+        })
     }
 }

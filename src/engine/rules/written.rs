@@ -1,5 +1,6 @@
 //! The rule file as written: typed, with places, nothing looked up yet.
 
+mod due;
 mod triggers;
 mod windows;
 

@@ -1,13 +1,13 @@
 //! YAML as a tree in which everything knows its place, keys too.
 //!
 //! Typed deserialisation stops at its first error; a tree lets the readers of our files go on and tell all of them at
-//! once. Aliases and merge keys (`<<`) are resolved here. What YAML offers beyond that is refused: tags, several
-//! documents. Budgets bound what a hostile or broken file can cost.
+//! once. Aliases, merge keys (`<<`) and the tags of plain types (`!!str`) are resolved here. What YAML offers beyond that
+//! is refused: other tags, several documents. Budgets bound what a hostile or broken file can cost.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
-use granit_parser::{ErrorKind, Event, Parser, ScalarStyle, ScanError};
+use granit_parser::{ErrorKind, Event, Parser, ScalarStyle, ScanError, Tag};
 
 use super::diagnostic::{Diagnostic, Place, SourceFile};
 
@@ -77,7 +77,7 @@ impl Scalar {
 
     /// Returns whether it stands for nothing at all: empty, `~` or `null`, without quotes.
     pub fn is_null(&self) -> bool {
-        self.plain && matches!(self.value.as_str(), "" | "~" | "null")
+        self.plain && matches!(self.value.as_str(), "" | "~" | "null" | "Null" | "NULL")
     }
 
     /// Returns the place of a byte range of the value, so that an error inside an expression is shown where it was
@@ -160,6 +160,16 @@ pub fn parse(file: &SourceFile) -> Result<Option<Node>, Box<Diagnostic>> {
     .document()
 }
 
+/// Whether a tag says of a value what it is anyway, or which of the plain types it shall be.
+fn fits(tag: &Tag, event: &Event<'_>) -> bool {
+    let allowed: &[&str] = match event {
+        Event::SequenceStart(..) => &["seq"],
+        Event::MappingStart(..) => &["map"],
+        _ => &["str", "int", "float", "bool", "null"],
+    };
+    tag.core_suffix().is_some_and(|suffix| allowed.contains(&suffix))
+}
+
 struct Builder<'a> {
     file: &'a SourceFile,
     events: Parser<'a, granit_parser::StrInput<'a>>,
@@ -171,21 +181,24 @@ struct Builder<'a> {
 impl<'a> Builder<'a> {
     fn document(&mut self) -> Result<Option<Node>, Box<Diagnostic>> {
         let mut root = None;
-        let mut documents = 0;
+        let (mut documents, mut beginning) = (0, 0..0);
         while let Some((event, span)) = self.next()? {
             match event {
                 Event::StreamStart | Event::DocumentEnd | Event::StreamEnd => {}
-                Event::DocumentStart(..) => {
-                    documents += 1;
-                    if documents > 1 {
+                Event::DocumentStart(..) => (documents, beginning) = (documents + 1, span),
+                event => {
+                    let node = self.node(event, span, 0)?;
+                    let empty = matches!(&node, Node::Scalar(scalar) if scalar.is_null());
+                    if documents == 1 {
+                        root = Some(node);
+                    } else if !empty {
                         return Err(refused(
-                            self.file.place(span),
+                            self.file.place(beginning),
                             "a second document begins here",
                             "keep one document per file: remove the `---`",
                         ));
                     }
                 }
-                event => root = Some(self.node(event, span, 0)?),
             }
         }
         Ok(root.filter(|node| !matches!(node, Node::Scalar(scalar) if scalar.is_null())))
@@ -208,22 +221,28 @@ impl<'a> Builder<'a> {
                 "flatten it: no key of this format needs so much",
             ));
         }
-        let (anchor, tagged) = match &event {
-            Event::Scalar(_, _, anchor, tag) => (*anchor, tag.is_some()),
+        let (anchor, tag) = match &event {
+            Event::Scalar(_, _, anchor, tag) => (*anchor, tag.as_ref()),
             Event::SequenceStart(_, anchor, tag) | Event::MappingStart(_, anchor, tag) => {
-                (*anchor, tag.is_some())
+                (*anchor, tag.as_ref())
             }
-            _ => (0, false),
+            _ => (0, None),
         };
-        if tagged {
+        let plain_type = tag.map(|tag| tag.core_suffix().unwrap_or_default().to_owned());
+        if let Some(tag) = tag.filter(|tag| !fits(tag, &event)) {
             return Err(refused(
                 self.file.place(span),
-                "tags (`!...`) are not used here",
+                format!("the tag `{}` is not used here", tag.original().escape_debug()),
                 "remove the tag; quote the value where it must be text",
             ));
         }
         let node = match event {
-            Event::Scalar(value, style, ..) => Node::Scalar(self.scalar(value.into_owned(), style, span)),
+            Event::Scalar(value, style, ..) => {
+                let mut scalar = self.scalar(value.into_owned(), style, span);
+                // `!!str 5` is text as if it were quoted, and `!!int "5"` is a number as if it were not.
+                scalar.plain = plain_type.map_or(scalar.plain, |plain_type| plain_type != "str");
+                Node::Scalar(scalar)
+            }
             Event::SequenceStart(..) => self.sequence(span, depth)?,
             Event::MappingStart(..) => self.mapping(span, depth)?,
             Event::Alias(id) => return self.alias(id, span),
@@ -453,7 +472,9 @@ mod tests {
         });
         let cases = [
             ("a: 1\n---\nb: 2\n".to_owned(), "second document"),
-            ("a: !!str 1\n".to_owned(), "tags"),
+            ("a: !foo 1\n".to_owned(), "the tag `!foo`"),
+            ("a: !!int [1]\n".to_owned(), "the tag `!!int`"),
+            ("a: !!binary aGVsbG8=\n".to_owned(), "the tag `!!binary`"),
             ("a: &x [1]\nc: {<<: *x}\n".to_owned(), "merges mappings, found `1`"),
             ("a: &x {b: {<<: *x}}\n".to_owned(), "contains it"),
             ("{a: 1}: 2\n".to_owned(), "key must be plain text"),

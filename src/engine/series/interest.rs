@@ -71,9 +71,9 @@ impl Selectors {
             .or_else(|| wider().min_by_key(|resolved| (resolved.since.is_none(), resolved.since)))
     }
 
-    /// Returns the selectors.
-    pub(super) fn iter(&self) -> impl Iterator<Item = &Selector> {
-        self.all.iter().map(|resolved| &resolved.selector)
+    /// Returns the selectors, and since when what they select is kept.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (Selector, Option<Timestamp>)> {
+        self.all.iter().map(|resolved| (resolved.selector.clone(), resolved.since))
     }
 
     /// Returns whether a series of this name could be selected.

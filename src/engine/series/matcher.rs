@@ -173,6 +173,17 @@ impl Selector {
         self.matchers.iter().find(by_name).map(Matcher::value)
     }
 
+    /// Returns what names it to people: the metric that it requires, else its matchers.
+    pub fn shown(&self) -> String {
+        self.metric_name().map_or_else(
+            || {
+                let matchers: Vec<_> = self.matchers.iter().map(ToString::to_string).collect();
+                format!("{{{}}}", matchers.join(","))
+            },
+            str::to_owned,
+        )
+    }
+
     /// Returns whether a series named `name` could be selected; its other labels are not looked at.
     pub fn may_select_name(&self, name: &str) -> bool {
         self.matchers.iter().filter(|m| m.name() == METRIC_NAME).all(|m| m.matches(name))

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 /// Everything that the worlds taken together must have contained.
-pub const EXPECTED: [&str; 65] = [
+pub const EXPECTED: [&str; 66] = [
     "crash",
     "crash before commit",
     "crash after commit, before effects",
@@ -42,6 +42,7 @@ pub const EXPECTED: [&str; 65] = [
     "trigger removed",
     "source silent",
     "trigger blind",
+    "incident escalated",
     "first failure",
     "dead letter",
     "receiver dead",

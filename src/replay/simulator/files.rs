@@ -48,8 +48,13 @@ pub(super) fn draw(random: &mut Random) -> Setup {
     let count = random.pick(&[1, 2, 2, 3, 3]);
     setup.receivers = receivers.iter().take(count).cloned().collect();
     let first: BTreeSet<_> = (0..count).map(|_| random.pick(&receivers[..count])).collect();
-    let level = Level { after: Span::ZERO, notify: first.into_iter().collect() };
-    setup.policies.insert("on-call".into(), Policy { levels: vec![level] });
+    let mut levels = vec![Level { after: Span::ZERO, notify: first.into_iter().collect(), always: false }];
+    for _ in 0..random.pick(&[0, 0, 1, 2]) {
+        let after =
+            levels.last().map_or(Span::ZERO, |level| level.after) + Span::from_secs(random.between(20, 200));
+        levels.push(Level { after, notify: vec![random.pick(&receivers[..count])], always: false });
+    }
+    setup.policies.insert("on-call".into(), Policy { levels });
     for target in 0..random.pick(&[1, 1, 1, 2, 2, 3]) {
         draw_target(&mut setup, target, every, random);
     }

@@ -18,6 +18,7 @@ pub(super) fn event(event: &Event, state: &State, setup: &Setup, counters: &mut 
         Happening::IncidentOpened { cause: Cause::Silent(_), .. } => "source silent",
         Happening::IncidentOpened { cause: Cause::Blind(_), .. } => "trigger blind",
         Happening::IncidentOpened { cause: Cause::DeadReceiver(_), .. } => "receiver dead",
+        Happening::Escalated { .. } => "incident escalated",
         Happening::StepInDoubt { .. } => "step in doubt",
         Happening::StepSettled { by, .. } if by.contains("idempotent") => {
             "restart that ran an idempotent step again"

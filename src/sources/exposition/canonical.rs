@@ -18,6 +18,7 @@ use prometheus_parse::{Sample, Scrape, Value};
 
 use super::line::{Line, Role};
 use super::number::{self, Spelling};
+use super::recall::Recalled;
 use super::scan::Scanned;
 use super::{BadLine, LabelPair, PageError, SampleKind};
 
@@ -32,18 +33,43 @@ pub(super) struct Reading {
     pub kind: SampleKind,
 }
 
-/// Returns the value and the kind of every line, in the page's order.
-pub(super) fn read(scanned: &Scanned<'_>) -> Result<Vec<Reading>, PageError> {
-    let (runs, run_of_line) = runs(scanned);
-    let header = TYPES.iter().map(|line| (*line).to_owned());
-    let lines = scanned.lines.iter().enumerate().map(|(at, line)| canonical(line, at, run_of_line[at]));
-    // The iterator never fails, so neither does the crate: it has no other error.
-    let parsed = Scrape::parse(header.chain(lines).map(io::Result::Ok)).map(|scrape| scrape.samples);
-    let mut readings: Vec<Option<Reading>> = vec![None; scanned.lines.len()];
-    for sample in parsed.unwrap_or_default() {
-        place(&sample, &runs, &mut readings);
+/// How many lines are handed over at once: the crate makes 2 KB of every line, all of it at the same time.
+const PART: usize = 1024;
+
+/// Returns the value and the kind of every line, in the page's order. What is known from the last page is not read again.
+pub(super) fn read(scanned: &Scanned<'_>, known: &Recalled<Reading>) -> Result<Vec<Reading>, PageError> {
+    let recall = |(at, line): (usize, &Line<'_>)| {
+        known.get(at, line.value).filter(|reading| reading.kind == kind(line.role)).copied()
+    };
+    let mut readings: Vec<Option<Reading>> = scanned.lines.iter().enumerate().map(recall).collect();
+    let new: Vec<usize> = (0..readings.len()).filter(|at| readings[*at].is_none()).collect();
+    for part in new.chunks(PART) {
+        read_part(scanned, part, &mut readings);
     }
     scanned.lines.iter().zip(readings).map(|(line, reading)| checked(line, reading)).collect()
+}
+
+/// Reads some of the lines.
+fn read_part(scanned: &Scanned<'_>, part: &[usize], readings: &mut [Option<Reading>]) {
+    let (runs, run_of_line) = runs(scanned, part);
+    let header = TYPES.iter().map(|line| (*line).to_owned());
+    let lines = part.iter().zip(run_of_line).map(|(at, run)| canonical(&scanned.lines[*at], *at, run));
+    // The iterator never fails, so neither does the crate: it has no other error.
+    let parsed = Scrape::parse(header.chain(lines).map(io::Result::Ok)).map(|scrape| scrape.samples);
+    for sample in parsed.unwrap_or_default() {
+        place(&sample, &runs, readings);
+    }
+}
+
+/// Returns the kind that the crate gives to a line of this role.
+fn kind(role: Role<'_>) -> SampleKind {
+    match role {
+        Role::Counter => SampleKind::Counter,
+        Role::Gauge => SampleKind::Gauge,
+        Role::Untyped => SampleKind::Untyped,
+        Role::Bucket(_) => SampleKind::Bucket,
+        Role::Quantile(_) => SampleKind::Quantile,
+    }
 }
 
 /// Writes one canonical line.
@@ -59,18 +85,19 @@ fn canonical(line: &Line<'_>, at: usize, run: usize) -> String {
 }
 
 /// Gathers neighbouring buckets (and quantiles) of one series of distributions: the lines of each run, the run of each line.
-fn runs(scanned: &Scanned<'_>) -> (Vec<Vec<usize>>, Vec<usize>) {
+fn runs(scanned: &Scanned<'_>, part: &[usize]) -> (Vec<Vec<usize>>, Vec<usize>) {
     let mut runs: Vec<Vec<usize>> = Vec::new();
-    let mut run_of_line = Vec::with_capacity(scanned.lines.len());
+    let mut run_of_line = Vec::with_capacity(part.len());
     let mut previous: Option<&Line<'_>> = None;
-    for (at, line) in scanned.lines.iter().enumerate() {
+    for at in part {
+        let line = &scanned.lines[*at];
         if matches!(line.role, Role::Bucket(_) | Role::Quantile(_)) {
             match runs
                 .last_mut()
                 .filter(|_| previous.is_some_and(|previous| continues(scanned, previous, line)))
             {
-                Some(run) => run.push(at),
-                None => runs.push(vec![at]),
+                Some(run) => run.push(*at),
+                None => runs.push(vec![*at]),
             }
             previous = Some(line);
         }

@@ -13,6 +13,8 @@ use crate::engine::model::METRIC_NAME;
 pub(super) struct Line<'a> {
     /// The line, counted from 1.
     pub number: usize,
+    /// The text before the value.
+    pub series: &'a str,
     /// The metric's name.
     pub name: Cow<'a, str>,
     /// Where its labels lie in the page's list.
@@ -349,13 +351,14 @@ pub(super) fn sample<'a>(
     if format == Format::OpenMetrics {
         cursor.single_space()?;
     }
+    let series = &text[..cursor.at];
     let value = cursor.number("a value")?;
     let last = labels.len();
     let wall_timestamp = match format {
         Format::Text => cursor.tail_of_text()?,
         Format::OpenMetrics => cursor.tail_of_open_metrics(&name, labels)?,
     };
-    Ok(Line { number, name, labels: first..last, value, wall_timestamp, role: Role::Untyped })
+    Ok(Line { number, series, name, labels: first..last, value, wall_timestamp, role: Role::Untyped })
 }
 
 /// Reads value and timestamp of a line whose series, which ends at byte `from`, is known already.

@@ -16,6 +16,7 @@ mod canonical;
 mod line;
 pub mod lint;
 mod number;
+pub mod recall;
 pub mod recording;
 mod scan;
 
@@ -58,6 +59,8 @@ pub struct Page<'a> {
 /// One sample of a page, as the page has it: flat, without the labels that the source adds.
 #[derive(Clone, Copy, Debug)]
 pub struct PageSample<'p> {
+    /// The series as the page spells it: everything before the value.
+    pub series: &'p str,
     /// The metric's name, suffix included.
     pub name: &'p str,
     /// The labels in the page's order; names are unique, values may be empty.
@@ -189,6 +192,7 @@ impl Page<'_> {
     /// Iterates over the samples in the page's order.
     pub fn samples(&self) -> impl Iterator<Item = PageSample<'_>> {
         self.lines.iter().zip(&self.values).map(|(line, reading)| PageSample {
+            series: line.series,
             name: &line.name,
             labels: &self.labels[line.labels.clone()],
             value: reading.value,
@@ -210,6 +214,26 @@ pub fn parse(body: &[u8], format: Format, max_samples: usize) -> Result<Page<'_>
     parse_telling(body, format, max_samples, MAX_REPORTED)
 }
 
+/// The numbers of a source's last page.
+#[derive(Debug, Default)]
+pub struct KnownNumbers(recall::Recalled<canonical::Reading>);
+
+/// Reads a whole page, as [`parse`], the numbers among them that are new; they are known the next time.
+///
+/// # Errors
+///
+/// As [`parse`].
+pub fn parse_next<'a>(
+    body: &'a [u8],
+    format: Format,
+    max_samples: usize,
+    known: &mut KnownNumbers,
+) -> Result<Page<'a>, PageError> {
+    let page = read(scan::scan(body, format, max_samples, MAX_REPORTED)?, known)?;
+    known.0 = page.lines.iter().zip(&page.values).map(|(line, reading)| (line.value, *reading)).collect();
+    Ok(page)
+}
+
 /// Reads a whole page, as [`parse`], and goes on after bad lines until it has `max_faults` of them.
 ///
 /// # Errors
@@ -221,8 +245,11 @@ pub fn parse_telling(
     max_samples: usize,
     max_faults: usize,
 ) -> Result<Page<'_>, PageError> {
-    let scanned = scan::scan(body, format, max_samples, max_faults)?;
-    let values = canonical::read(&scanned)?;
+    read(scan::scan(body, format, max_samples, max_faults)?, &KnownNumbers::default())
+}
+
+fn read<'a>(scanned: scan::Scanned<'a>, known: &KnownNumbers) -> Result<Page<'a>, PageError> {
+    let values = canonical::read(&scanned, &known.0)?;
     Ok(Page { lines: scanned.lines, labels: scanned.labels, values })
 }
 

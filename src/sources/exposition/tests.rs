@@ -23,6 +23,50 @@ fn printed(sample: &PageSample<'_>) -> String {
 }
 
 #[test]
+fn a_page_means_the_same_whatever_page_came_before() {
+    let histogram =
+        "# TYPE h histogram\nh_bucket{le=\"1\"} 1\nh_bucket{le=\"2\"} 2\nh_bucket{le=\"+Inf\"} 3\nh_sum 4\n";
+    let pages = [
+        "a 1\nb 2\n",
+        "# TYPE a counter\na 1\nb 2\n",
+        "# TYPE a gauge\na 1\nb 3\n",
+        "c 1\na 1\nb 3\n",
+        "b 3\n",
+        histogram,
+        // One bucket of the run is new, then its first, then its bounds.
+        &histogram.replace(" 2\n", " 2.5\n"),
+        &histogram.replace(" 1\n", " 1e0\n"),
+        &histogram.replace("\"2\"", "\"1.5\""),
+        &histogram.replace("histogram", "gauge"),
+        "a NaN\nb +Inf\nc -0\n",
+        "a 1\nb -Inf\nc 0\n",
+    ];
+    let mut known = KnownNumbers::default();
+    for _ in 0..2 {
+        for page in pages {
+            let next = parse_next(page.as_bytes(), Format::Text, 1000, &mut known).expect(page);
+            let next: Vec<_> = next.samples().map(|sample| printed(&sample)).collect();
+            assert_eq!(Ok(next), read(page, Format::Text), "{page}");
+            // A page that is refused changes nothing.
+            assert!(parse_next(b"a 1\nb 1e999\n", Format::Text, 1000, &mut known).is_err());
+            assert!(parse_next(b"a 1\nb", Format::Text, 1000, &mut known).is_err());
+        }
+    }
+}
+
+#[test]
+fn more_lines_than_are_handed_over_at_once_are_all_read() {
+    let mut page = "# TYPE h histogram\n".to_owned();
+    for bound in 0..5000 {
+        writeln!(page, "h_bucket{{le=\"{bound}\"}} {}\nm{{n=\"{bound}\"}} {bound}", bound * 2)
+            .unwrap_or_default();
+    }
+    let parsed = parse(page.as_bytes(), Format::Text, 10_000).expect("a valid page");
+    let values: Vec<f64> = parsed.samples().map(|sample| sample.value).collect();
+    assert_eq!(values, (0..5000).flat_map(|n| [f64::from(n * 2), f64::from(n)]).collect::<Vec<_>>());
+}
+
+#[test]
 fn valid_lines_of_text_are_read_as_they_stand() {
     let cases: &[(&str, &str)] = &[
         ("m 7", "m{} 7 Untyped"),
@@ -398,6 +442,22 @@ proptest! {
         prop_assert_eq!(read.len(), samples.len());
         for (sample, written) in read.samples().zip(&samples) {
             prop_assert!(same(&sample, written), "{:?}\n{:?}\n{}", sample, written, text);
+        }
+    }
+
+    #[test]
+    fn known_numbers_change_nothing(
+        pages in prop::collection::vec(prop::collection::vec(written(), 0..6), 1..5),
+    ) {
+        let mut known = KnownNumbers::default();
+        for samples in &pages {
+            let text = page(samples, Format::Text, false);
+            let next = parse_next(text.as_bytes(), Format::Text, 1000, &mut known)
+                .map_err(|error| TestCaseError::fail(format!("{error}\n{text}")))?;
+            prop_assert_eq!(next.len(), samples.len());
+            for (sample, written) in next.samples().zip(samples) {
+                prop_assert!(same(&sample, written), "{:?}\n{:?}\n{}", sample, written, text);
+            }
         }
     }
 

@@ -89,6 +89,9 @@ impl Teller {
             | Happening::TriggerFiring { .. }
             | Happening::TriggerCleared { .. }
             | Happening::IncidentOpened { .. }
+            | Happening::Escalated { .. }
+            | Happening::Overdue { .. }
+            | Happening::TaskDone { .. }
             | Happening::IncidentResolved { .. }
             | Happening::PageDecided { .. }
             | Happening::DeliveryReported { .. } => self.incident(record),

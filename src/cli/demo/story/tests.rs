@@ -66,6 +66,8 @@ impl Script {
                 evidence,
                 runbook: None,
                 notify: vec!["mail".into(), "pagerduty".into()],
+                policy: None,
+                due: BTreeMap::new(),
             },
         );
         self.event(
@@ -368,6 +370,8 @@ fn what_is_unexpected_is_told_too() {
         evidence: None,
         runbook: None,
         notify: Vec::new(),
+        policy: None,
+        due: BTreeMap::new(),
     };
     let doubt = Happening::StepInDoubt {
         rollback: RollbackId(1),

@@ -31,9 +31,25 @@ fn instant(interval: Span, phase: Span, now: Timestamp) -> Timestamp {
 }
 
 impl Groups {
+    /// Holds a group back: what it reads may be there and was not kept until now.
+    pub fn hold(&mut self, group: &Group) {
+        if let Some(state) = self.groups.get_mut(&GroupId::of(group)) {
+            state.held = Some(group.query_offset);
+        }
+    }
+
+    /// Lets groups go that were held back: from `now` on everything that they read is kept, and absence is absence.
+    pub fn release(&mut self, now: Timestamp) {
+        for state in self.groups.values_mut() {
+            if let Some(query_offset) = state.held.take() {
+                state.since = now + query_offset;
+            }
+        }
+    }
+
     /// Returns the groups that are due at `now`, each with its instant, in the order of instants.
     ///
-    /// Instants before `ready` are not made up for: the sources had not answered yet.
+    /// Nothing is evaluated that looks at a time before `ready`: the sources had not answered yet.
     pub fn due(
         &self,
         groups: &[Arc<Group>],
@@ -63,7 +79,9 @@ impl Groups {
     fn pending(&self, group: &Arc<Group>, ready: Timestamp, now: Timestamp) -> Option<Timestamp> {
         let state = self.groups.get(&GroupId::of(group))?;
         let at = instant(group.interval, state.phase, now);
-        let missed = at >= ready.max(state.since) && state.last_evaluated.is_none_or(|last| last < at);
+        let known_from = (ready + group.query_offset).max(state.since);
+        let missed =
+            state.held.is_none() && at >= known_from && state.last_evaluated.is_none_or(|last| last < at);
         missed.then_some(at)
     }
 }

@@ -10,7 +10,7 @@ use crate::engine::evaluation::groups::{
 use crate::engine::evaluation::look::FailingRule;
 use crate::engine::evaluation::watch::Watch;
 use crate::engine::model::SourceName;
-use crate::engine::series::{Observation, Selector};
+use crate::engine::series::{Observation, Selector, Sources};
 use crate::engine::time::{Span, Timestamp};
 
 /// How often series that groups wrote are looked through for points that nobody looks back to.
@@ -25,6 +25,12 @@ impl Measurements {
         now: Timestamp,
     ) -> Span {
         self.groups.load(&watch.rules.groups, now);
+        for group in &watch.rules.groups {
+            let mut read = group.rules.iter().flat_map(|rule| rule.query.selectors());
+            if read.any(|selector| self.store.kept_since(selector).is_none()) {
+                self.groups.hold(group);
+            }
+        }
         let wanted = wanted_by(watch.rules.groups.iter().map(Arc::as_ref));
         selectors.extend(wanted.selectors);
         wanted.reach
@@ -38,12 +44,22 @@ impl Measurements {
         }
     }
 
-    /// Notes since when every source has answered or failed.
+    /// Returns those selectors of series that sources have and the store does not keep.
+    pub(super) fn not_kept_yet(&self, selectors: &[Selector]) -> Vec<Selector> {
+        let own = Sources::Only([SourceName::from(RULES_SOURCE)].into());
+        let begun = selectors.iter().filter(|one| *one.sources() != own && !self.store.keeps(one));
+        begun.cloned().collect()
+    }
+
+    /// Notes since when every source has answered or failed; groups that waited for that wait no longer.
     pub(super) fn note_ready(&mut self, now: Timestamp) {
         if self.heard.values().all(|hearing| hearing.last.is_some()) {
             self.ready.get_or_insert(now);
         } else {
             self.ready = None;
+        }
+        if self.unseen.is_empty() {
+            self.groups.release(now);
         }
     }
 

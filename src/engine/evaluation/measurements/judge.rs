@@ -137,6 +137,10 @@ impl Measurements {
         if !rule.sources.iter().all(is_heard) {
             return Vec::new();
         }
+        // Neither is the time before the first answer that a new rule's series are kept of.
+        if self.windows_of(rule).next().is_none() && !self.unseen.is_disjoint(&rule.sources) {
+            return Vec::new();
+        }
         let context = EvalContext { wall_offset: watch.wall_offset, ..EvalContext::at(now) };
         let eyes = Eyes { target: &rule.target, watch, context: &context };
         let at = Instant { now, source };

@@ -7,9 +7,9 @@ use super::super::ast::{Call, Expr, ExprKind, VectorSelector};
 use super::super::catalog::ValueType;
 use super::super::check::type_of;
 use super::super::functions::{DatePart, RangeFunction, value_function};
-use super::super::plan::{LabelJoin, LabelReplace, Scalar, VectorKind, Window};
+use super::super::plan::{LabelJoin, LabelReplace, Scalar, Vector, VectorKind, Window};
 use super::Compiler;
-use crate::engine::model::{Labels, METRIC_NAME};
+use crate::engine::model::{Labels, METRIC_NAME, describes_metric};
 use crate::engine::series::{MatchOp, Pattern};
 
 impl Compiler<'_> {
@@ -35,74 +35,115 @@ impl Compiler<'_> {
         Some(scalar)
     }
 
+    /// Calls nest: each kind of them is in a function of its own, so that none lies on the stack with the others' values.
     pub(super) fn vector_call(&mut self, expr: &Expr, call: &Call) -> Option<VectorKind> {
         let name = call.function.name;
         if let Some(function) = value_function(name) {
             let [operand] = call.args.as_slice() else { return self.mistyped(expr, ValueType::Vector) };
-            return Some(VectorKind::Map(function, Box::new(self.vector(operand)?)));
+            return self.boxed(operand).map(|operand| VectorKind::Map(function, operand));
         }
         if let Some(function) = RangeFunction::named(name) {
             return self.rolling(expr, call, function);
         }
-        if let Some(part) = DatePart::named(name) {
-            let operand = match call.args.first() {
-                Some(operand) => Some(Box::new(self.vector(operand)?)),
-                None => None,
-            };
-            return Some(VectorKind::Date(part, operand));
+        match DatePart::named(name) {
+            Some(part) => self.date(part, call.args.first()),
+            None => self.special_call(expr, call),
         }
-        match (name, call.args.as_slice()) {
+    }
+
+    fn boxed(&mut self, operand: &Expr) -> Option<Box<Vector>> {
+        self.vector(operand).map(Box::new)
+    }
+
+    fn date(&mut self, part: DatePart, operand: Option<&Expr>) -> Option<VectorKind> {
+        let operand = match operand {
+            Some(operand) => Some(self.boxed(operand)?),
+            None => None,
+        };
+        Some(VectorKind::Date(part, operand))
+    }
+
+    fn special_call(&mut self, expr: &Expr, call: &Call) -> Option<VectorKind> {
+        match (call.function.name, call.args.as_slice()) {
             ("timestamp", [operand]) => self.timestamp(operand),
-            ("vector", [scalar]) => Some(VectorKind::FromScalar(Box::new(self.scalar(scalar)?))),
+            ("vector", [scalar]) => {
+                self.scalar(scalar).map(|scalar| VectorKind::FromScalar(Box::new(scalar)))
+            }
             ("clamp", [operand, low, high]) => self.clamp(operand, Some(low), Some(high)),
             ("clamp_min", [operand, low]) => self.clamp(operand, Some(low), None),
             ("clamp_max", [operand, high]) => self.clamp(operand, None, Some(high)),
-            ("round", [operand, rest @ ..]) => {
-                let operand = self.vector(operand);
-                let nearest = rest.first().map_or(Some(Scalar::Number(1.0)), |nearest| self.scalar(nearest));
-                Some(VectorKind::Round { operand: Box::new(operand?), nearest: nearest? })
-            }
+            ("round", [operand, rest @ ..]) => self.round(operand, rest.first()),
             ("absent", [operand]) => {
                 let labels = absent_labels(operand);
-                Some(VectorKind::Absent { operand: Box::new(self.vector(operand)?), labels })
+                self.boxed(operand).map(|operand| VectorKind::Absent { operand, labels })
             }
-            ("absent_over_time", [window]) => {
-                let labels = absent_labels(window);
-                let window = self.window_for(name, window)?;
-                Some(VectorKind::AbsentOverTime { window: Box::new(window), labels })
-            }
-            ("sort" | "sort_desc", [operand]) => {
-                let operand = Box::new(self.vector(operand)?);
-                Some(VectorKind::Sorted { operand, descending: name == "sort_desc" })
-            }
-            ("sort_by_label" | "sort_by_label_desc", [operand, labels @ ..]) => {
-                let operand = self.vector(operand);
-                let labels = labels.iter().map(|label| self.label_name(label)).collect::<Option<Vec<_>>>();
-                let descending = name == "sort_by_label_desc";
-                Some(VectorKind::SortedByLabel { operand: Box::new(operand?), labels: labels?, descending })
-            }
+            ("absent_over_time", [window]) => self.absent_over_time(window),
+            ("sort", [operand]) => self.sorted(operand, false),
+            ("sort_desc", [operand]) => self.sorted(operand, true),
+            ("sort_by_label", [operand, labels @ ..]) => self.sorted_by_label(operand, labels, false),
+            ("sort_by_label_desc", [operand, labels @ ..]) => self.sorted_by_label(operand, labels, true),
             ("label_replace", [operand, destination, replacement, source, pattern]) => {
+                let operand = self.boxed(operand).map(|operand| (operand, &call.args[0]));
                 self.label_replace(operand, [destination, replacement, source, pattern])
             }
             ("label_join", [operand, destination, separator, sources @ ..]) => {
+                let operand = self.boxed(operand).map(|operand| (operand, &call.args[0]));
                 self.label_join(operand, destination, separator, sources)
             }
-            ("histogram_quantile", [quantile, buckets]) => {
-                let (quantile, buckets) = (self.scalar(quantile), self.vector(buckets));
-                Some(VectorKind::HistogramQuantile(Box::new(quantile?), Box::new(buckets?)))
-            }
+            ("histogram_quantile", [quantile, buckets]) => self.histogram_quantile(quantile, buckets),
             ("histogram_quantiles", [buckets, label, quantiles @ ..]) => {
-                let (operand, label) = (self.vector(buckets), self.label_name(label));
-                let quantiles = quantiles.iter().map(|q| self.scalar(q)).collect::<Option<Vec<_>>>();
-                let (operand, label, quantiles) = (Box::new(operand?), label?, quantiles?);
-                Some(VectorKind::HistogramQuantiles { operand, label, quantiles })
+                self.histogram_quantiles(buckets, label, quantiles)
             }
-            ("histogram_fraction", [low, high, buckets]) => {
-                let (low, high, buckets) = (self.scalar(low), self.scalar(high), self.vector(buckets));
-                Some(VectorKind::HistogramFraction(Box::new(low?), Box::new(high?), Box::new(buckets?)))
-            }
-            _ => self.not_evaluated(expr.span, &format!("`{name}`")),
+            ("histogram_fraction", [low, high, buckets]) => self.histogram_fraction(low, high, buckets),
+            (name, _) => self.not_evaluated(expr.span, &format!("`{name}`")),
         }
+    }
+
+    fn round(&mut self, operand: &Expr, nearest: Option<&Expr>) -> Option<VectorKind> {
+        let operand = self.boxed(operand);
+        let nearest = nearest.map_or(Some(Scalar::Number(1.0)), |nearest| self.scalar(nearest));
+        Some(VectorKind::Round { operand: operand?, nearest: nearest? })
+    }
+
+    fn absent_over_time(&mut self, window: &Expr) -> Option<VectorKind> {
+        let labels = absent_labels(window);
+        let window = self.window_for("absent_over_time", window).map(Box::new);
+        Some(VectorKind::AbsentOverTime { window: window?, labels })
+    }
+
+    fn sorted(&mut self, operand: &Expr, descending: bool) -> Option<VectorKind> {
+        self.boxed(operand).map(|operand| VectorKind::Sorted { operand, descending })
+    }
+
+    fn sorted_by_label(&mut self, expr: &Expr, labels: &[Expr], descending: bool) -> Option<VectorKind> {
+        let operand = self.boxed(expr);
+        let labels = labels.iter().map(|label| self.label_name(label)).collect::<Option<Vec<_>>>()?;
+        if let Some(label) = labels.iter().find(|label| describes_metric(label)) {
+            self.needs_names(expr, label)?;
+        }
+        Some(VectorKind::SortedByLabel { operand: operand?, labels, descending })
+    }
+
+    fn histogram_quantile(&mut self, quantile: &Expr, buckets: &Expr) -> Option<VectorKind> {
+        let (quantile, buckets) = (self.scalar(quantile).map(Box::new), self.boxed(buckets));
+        Some(VectorKind::HistogramQuantile(quantile?, buckets?))
+    }
+
+    fn histogram_quantiles(
+        &mut self,
+        buckets: &Expr,
+        label: &Expr,
+        quantiles: &[Expr],
+    ) -> Option<VectorKind> {
+        let (operand, label) = (self.boxed(buckets), self.label_name(label));
+        let quantiles = quantiles.iter().map(|q| self.scalar(q)).collect::<Option<Vec<_>>>();
+        Some(VectorKind::HistogramQuantiles { operand: operand?, label: label?, quantiles: quantiles? })
+    }
+
+    fn histogram_fraction(&mut self, low: &Expr, high: &Expr, buckets: &Expr) -> Option<VectorKind> {
+        let (low, high) = (self.scalar(low).map(Box::new), self.scalar(high).map(Box::new));
+        let buckets = self.boxed(buckets);
+        Some(VectorKind::HistogramFraction(low?, high?, buckets?))
     }
 
     fn rolling(&mut self, expr: &Expr, call: &Call, function: &'static RangeFunction) -> Option<VectorKind> {
@@ -168,14 +209,18 @@ impl Compiler<'_> {
         Some(text.into())
     }
 
-    fn label_replace(&mut self, operand: &Expr, texts: [&Expr; 4]) -> Option<VectorKind> {
+    /// The operand is compiled already: with all that is here on the stack, calls could not nest as deep as they may.
+    fn label_replace(
+        &mut self,
+        operand: Option<(Box<Vector>, &Expr)>,
+        texts: [&Expr; 4],
+    ) -> Option<VectorKind> {
         let [destination, replacement, source, pattern] = texts;
-        let compiled = self.vector(operand);
         let destination = self.label_name(destination);
         let replacement = self.text(replacement);
         let source = self.text(source);
-        if source.as_deref() == Some(METRIC_NAME) {
-            self.needs_names(operand)?;
+        if let Some(label) = source.as_deref().filter(|source| describes_metric(source)) {
+            self.needs_names(operand.as_ref()?.1, label)?;
         }
         let text = self.text(pattern)?;
         let pattern = match Pattern::new(&text) {
@@ -183,7 +228,7 @@ impl Compiler<'_> {
             Err(error) => return self.refuse(pattern.span, error.to_string()),
         };
         Some(VectorKind::LabelReplace(Box::new(LabelReplace {
-            operand: compiled?,
+            operand: *operand?.0,
             destination: destination?,
             replacement: replacement?.into(),
             source: source?.into(),
@@ -193,20 +238,19 @@ impl Compiler<'_> {
 
     fn label_join(
         &mut self,
-        operand: &Expr,
+        operand: Option<(Box<Vector>, &Expr)>,
         destination: &Expr,
         separator: &Expr,
         sources: &[Expr],
     ) -> Option<VectorKind> {
-        let compiled = self.vector(operand);
         let destination = self.label_name(destination);
         let separator = self.text(separator);
         let sources: Option<Vec<_>> = sources.iter().map(|source| self.label_name(source)).collect();
-        if sources.iter().flatten().any(|source| **source == *METRIC_NAME) {
-            self.needs_names(operand)?;
+        if let Some(label) = sources.iter().flatten().find(|source| describes_metric(source)) {
+            self.needs_names(operand.as_ref()?.1, label)?;
         }
         Some(VectorKind::LabelJoin(Box::new(LabelJoin {
-            operand: compiled?,
+            operand: *operand?.0,
             destination: destination?,
             separator: separator?.into(),
             sources: sources?,

@@ -4,16 +4,20 @@
 //! asked for after that, the two answer differently. Such expressions are refused instead of answered one way.
 
 use super::super::ast::{Aggregate, AggregateOp, BinaryOp, Call, Expr, ExprKind, UnaryOp};
+use super::super::problem::Problem;
 use super::Compiler;
-use crate::engine::model::METRIC_NAME;
+use crate::engine::model::describes_metric;
 
 impl Compiler<'_> {
-    /// Refuses an operand whose names were dropped, for a place that asks for `__name__`.
-    pub(super) fn needs_names(&mut self, expr: &Expr) -> Option<()> {
+    /// Refuses an operand whose names were dropped, for a place that asks for `label`: the name, the type or the unit.
+    pub(super) fn needs_names(&mut self, expr: &Expr, label: &str) -> Option<()> {
         if keeps_names(expr) {
             return Some(());
         }
-        self.refuse(expr.span, "`__name__` is asked for, but this drops the metric name")
+        let message = format!("`{label}` is asked for, but this drops the metric name");
+        let hint = "Prometheus' answer depends on a feature flag here: select metrics by name before functions and operators";
+        self.problems.push(Problem::new(expr.span, message).with_hint(hint));
+        None
     }
 }
 
@@ -57,6 +61,8 @@ fn aggregate_keeps_names(aggregate: &Aggregate) -> bool {
     }
     // An aggregation decides by itself: either it groups by the name, or there is none and that is no surprise.
     aggregate.grouping.as_ref().is_none_or(|grouping| {
-        grouping.without || !grouping.labels.iter().any(|l| l == METRIC_NAME) || keeps_names(&aggregate.expr)
+        grouping.without
+            || !grouping.labels.iter().any(|label| describes_metric(label))
+            || keeps_names(&aggregate.expr)
     })
 }

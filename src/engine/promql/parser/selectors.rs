@@ -32,7 +32,7 @@ impl Parser<'_> {
 
     /// Parses `{a="b", "c.d"=~"e", "name"}`; returns the place of the closing brace.
     fn matchers(&mut self, name: &mut Option<String>, matchers: &mut Vec<LabelMatcher>) -> Parsed<TextSpan> {
-        self.expect("{")?;
+        let open = self.expect("{")?;
         while !self.is_symbol("}") {
             let start = self.span();
             let (label, quoted) = match self.peek().clone() {
@@ -45,7 +45,8 @@ impl Parser<'_> {
                 Some(op) => {
                     self.advance();
                     let TokenKind::Text(value) = self.peek().clone() else {
-                        return Err(self.unexpected("a quoted label value"));
+                        let hint = self.value_hint(&label);
+                        return Err(Box::new(self.unexpected("a quoted label value").maybe_hint(hint)));
                     };
                     let span = start.to(self.advance());
                     if label.is_empty() {
@@ -60,7 +61,10 @@ impl Parser<'_> {
                         return Err(Box::new(Problem::new(start, message)));
                     }
                 }
-                None => return Err(self.unexpected("`=`, `!=`, `=~` or `!~`")),
+                None => {
+                    let hint = self.matcher_hint(&label);
+                    return Err(Box::new(self.unexpected("`=`, `!=`, `=~` or `!~`").maybe_hint(hint)));
+                }
             }
             if self.word().eq_ignore_ascii_case("or") {
                 let problem = self.unexpected("`,` or `}`");
@@ -69,7 +73,7 @@ impl Parser<'_> {
                 ));
             }
             if !self.eat(",") && !self.is_symbol("}") {
-                return Err(self.unexpected("`,` or `}` after a matcher"));
+                return Err(self.unclosed(open, "`,` or `}` after a matcher"));
             }
         }
         self.expect("}")
@@ -104,16 +108,20 @@ impl Parser<'_> {
 
     fn range_or_subquery(&mut self, expr: Expr) -> Parsed<Expr> {
         let open = self.expect("[")?;
-        let range = self.expression(0)?;
+        let range = self.enclosed()?;
         if self.eat(":") {
-            let step = if self.is_symbol("]") { None } else { Some(self.expression(0)?) };
+            let step = if self.is_symbol("]") { None } else { Some(self.enclosed()?) };
             let close = self.expect("]")?;
             let span = expr.span.to(close);
             let subquery = Subquery { expr, range, step, shift: Shift::default() };
             return Self::node(span, ExprKind::Subquery(Box::new(subquery)));
         }
         if !self.is_symbol("]") {
-            return Err(self.unexpected("`]`, or `:` and the step of a subquery"));
+            let mut problem = self.unclosed(open, "`]`, or `:` and the step of a subquery");
+            if *self.peek() == TokenKind::Word {
+                problem = Box::new(problem.with_hint("a duration has no blanks: `5m`"));
+            }
+            return Err(problem);
         }
         let close = self.advance();
         let span = expr.span.to(close);
@@ -132,7 +140,9 @@ impl Parser<'_> {
             selector.range = Some(range);
             return Self::node(span, ExprKind::Selector(selector));
         };
-        Err(Box::new(Problem::new(open, message)))
+        let hint = "a range of a range is a subquery, which has a colon: `rate(x[5m])[1h:]`";
+        let hint = selector.range.is_some().then(|| hint.to_owned());
+        Err(Box::new(Problem::new(open, message).maybe_hint(hint)))
     }
 
     /// Changes the shift of a selector or subquery, and lets the node end at the last token read.
@@ -191,7 +201,9 @@ impl Parser<'_> {
             if word == "start" { At::Start } else { At::End }
         } else {
             let span = self.span();
-            let seconds = self.signed_number()?;
+            let seconds = self.signed_number().map_err(|problem| {
+                Box::new(problem.with_hint("a time is seconds since 1970, `start()` or `end()`"))
+            })?;
             let millis = (seconds * 1000.0).round();
             // Up to here (the year 33,658) seconds in a float tell every millisecond apart.
             if millis.is_nan() || millis.abs() >= 1e15 {

@@ -4,7 +4,7 @@ use super::super::ast::{
     Aggregate, At, Binary, Edges, FillSide, Grouping, LabelMatcher, MatchGroup, MatchLabels, Matching, Shift,
     Subquery, VectorSelector,
 };
-use super::super::{Problem, TextSpan, parse};
+use super::super::{Problem, TextSpan, ValueType, parse};
 use super::*;
 use crate::engine::series::MatchOp;
 
@@ -244,6 +244,22 @@ fn a_chain_within_the_limit_parses_and_one_beyond_is_pointed_at() {
     assert!(problems.iter().any(|problem| problem.message.contains("nested")), "{problems:?}");
 }
 
+#[test]
+fn a_hundred_brackets_with_operators_between_them_are_not_too_many() {
+    let cases =
+        [("a / (", ")"), ("-(", ")"), ("a + abs(", ")"), ("sum(a) or sum by (b) (", ")"), ("a^-(", ")")];
+    for (open, close) in cases {
+        let text = |n: usize| open.repeat(n) + "x" + &close.repeat(n);
+        let brackets = if open == "a^-(" { 80 } else { 120 };
+        assert!(parse(&text(brackets)).is_ok(), "{open}");
+        let problems = parse(&text(brackets + 4)).err().unwrap_or_default();
+        assert!(
+            problems.first().is_some_and(|first| first.message.contains("nested more than")),
+            "{problems:?}"
+        );
+    }
+}
+
 fn node(kind: ExprKind) -> Expr {
     Expr::new(TextSpan::default(), kind)
 }
@@ -315,11 +331,18 @@ fn shift() -> impl Strategy<Value = Shift> {
 }
 
 fn selector(range: bool) -> impl Strategy<Value = Expr> {
-    let op = prop_oneof![Just(MatchOp::Equal), Just(MatchOp::NotEqual)];
-    let matcher =
-        (label(), op, "\\PC{0,8}").prop_filter("a name of its own", |(name, ..)| name != "__name__");
+    let plain = (prop_oneof![Just(MatchOp::Equal), Just(MatchOp::NotEqual)], "\\PC{0,8}");
+    let pattern = (
+        prop_oneof![Just(MatchOp::Matches), Just(MatchOp::NotMatches)],
+        prop_oneof!["[a-z.|]{0,6}", "[ -~]{0,8}".prop_map(|text| format!("\\Q{text}\\E|\\d+\\.(é|\"|`)?"))],
+    );
+    let matcher = (label(), prop_oneof![plain, pattern])
+        .prop_filter("a name of its own", |(name, _)| name != "__name__")
+        .prop_filter("a pattern", |(name, (op, value))| {
+            crate::engine::series::Matcher::new(name, *op, value).is_ok()
+        });
     let matchers = prop::collection::vec(
-        matcher.prop_map(|(name, op, value)| LabelMatcher { span: TextSpan::default(), name, op, value }),
+        matcher.prop_map(|(name, (op, value))| LabelMatcher { span: TextSpan::default(), name, op, value }),
         0..3,
     );
     let edges = prop::option::of(prop_oneof![Just(Edges::Anchored), Just(Edges::Smoothed)]);
@@ -352,7 +375,7 @@ fn matching() -> impl Strategy<Value = Matching> {
 fn vector() -> impl Strategy<Value = Expr> {
     let paren = |expr| node(ExprKind::Paren(Box::new(expr)));
     let op = prop::sample::select(&BinaryOp::ALL[..]).prop_map(|(_, op)| op);
-    selector(false).prop_recursive(4, 24, 3, move |inner| {
+    selector(false).boxed().prop_recursive(4, 24, 3, move |inner| {
         let binary = (inner.clone(), inner.clone(), op.clone(), any::<bool>(), matching()).prop_map(
             move |(left, right, op, bool, mut matching)| {
                 if op.is_set() {
@@ -371,13 +394,14 @@ fn vector() -> impl Strategy<Value = Expr> {
             },
         );
         let aggregate = (inner.clone(), any::<bool>(), prop::collection::vec(label(), 0..3), number());
-        let aggregate = aggregate.prop_map(|(expr, without, labels, k)| {
-            let (op, param) = if k > 50.0 {
-                (AggregateOp::Topk, Some(node(ExprKind::Number(k))))
-            } else {
-                (AggregateOp::Stdvar, None)
+        let ops = prop::sample::select(&AggregateOp::ALL[..]);
+        let aggregate = (aggregate, ops).prop_map(|((expr, without, labels, k), (_, op))| {
+            let param = match op {
+                AggregateOp::CountValues => ExprKind::Text(format!("é\"{k}")),
+                _ => ExprKind::Number(k),
             };
-            let grouping = Some(Grouping { without, labels });
+            let param = op.has_param().then(|| node(param));
+            let grouping = (k < 9000.0).then_some(Grouping { without, labels });
             node(ExprKind::Aggregate(Box::new(Aggregate { op, grouping, param, expr })))
         });
         let subquery = (inner.clone(), duration(), prop::option::of(duration()), shift());
@@ -385,18 +409,86 @@ fn vector() -> impl Strategy<Value = Expr> {
             let expr = paren(expr);
             call("rate", vec![node(ExprKind::Subquery(Box::new(Subquery { expr, range, step, shift })))])
         });
+        let called = (
+            prop::sample::select(FUNCTIONS),
+            0..3_usize,
+            inner.clone(),
+            selector(true).boxed(),
+            number(),
+            label(),
+        );
+        let called = called.prop_filter_map("gives a vector", |(function, more, vector, range, k, text)| {
+            let count = (function.at_least + more).min(function.at_most);
+            let arg = |at| match function.param(at) {
+                Some(ValueType::Scalar) => node(ExprKind::Number(k)),
+                Some(ValueType::String) => node(ExprKind::Text(text.clone())),
+                Some(ValueType::Matrix) => range.clone(),
+                _ => vector.clone(),
+            };
+            (function.returns == ValueType::Vector)
+                .then(|| call(function.name, (0..count).map(arg).collect()))
+        });
         let replaced = (inner.clone(), "\\PC{0,6}").prop_map(|(expr, text)| {
             let word = |word: &str| node(ExprKind::Text(word.to_owned()));
             call("label_replace", vec![expr, word("a"), word(&text), word("c"), word("d")])
         });
         prop_oneof![
-            binary,
-            aggregate,
-            rolled,
-            replaced,
-            selector(true).prop_map(|range| call("increase", vec![range])),
-            inner.prop_map(move |expr| node(ExprKind::Unary(UnaryOp::Minus, Box::new(paren(expr))))),
+            binary.boxed(),
+            aggregate.boxed(),
+            rolled.boxed(),
+            replaced.boxed(),
+            called.boxed(),
+            selector(true).prop_map(|range| call("increase", vec![range])).boxed(),
+            inner.prop_map(move |expr| node(ExprKind::Unary(UnaryOp::Minus, Box::new(paren(expr))))).boxed(),
         ]
+    })
+}
+
+/// Operands as people write them, none of them in brackets of its own.
+const OPERANDS: &[&str] = &[
+    "x",
+    "-x",
+    "+ -x",
+    "2 ^ x",
+    "-1 * x",
+    "x{a=~`b.*`,}",
+    "x offset -5m",
+    "x @ end() offset 1h30m",
+    "sum(x) by (a)",
+    "rate(x[5m:] @ 1.5e3)",
+    "(x)",
+    "time() * x",
+    "{\"é\",b!='c'}",
+    "min_over_time(x[1_0:1])",
+    "x offset 5m * x",
+    "quantile without (a,) (0x10, x)",
+    "1h ^ -x",
+    "count",
+    "by_ or on_",
+    "x @ 0",
+    "1 == bool 2 + x",
+    "info{a='\\x41'}",
+];
+
+/// Operators without brackets between operands with signs, ranges, shifts: only precedence says what belongs together.
+fn chain() -> impl Strategy<Value = String> {
+    let op = prop::sample::select(&BinaryOp::ALL[..]).prop_map(|(text, _)| text);
+    let matching = prop::sample::select(&["", "", "", " on (a)", " ignoring ()", " ON(a , \"b c\",)"][..]);
+    let link = (op, matching, prop::sample::select(OPERANDS), any::<bool>());
+    (prop::sample::select(OPERANDS), prop::collection::vec(link, 1..6)).prop_map(|(first, links)| {
+        links.into_iter().fold(first.to_owned(), |text, (op, matching, operand, upper)| {
+            let op = if upper { op.to_uppercase() } else { op.to_owned() };
+            // A number beside an operator that joins vectors only would be an error.
+            let operand = if operand.starts_with(|c: char| c.is_ascii_digit())
+                || operand.starts_with("-1")
+                || operand.starts_with("time")
+            {
+                format!("({operand})")
+            } else {
+                operand.to_owned()
+            };
+            format!("{text} {op}{matching} {operand}")
+        })
     })
 }
 
@@ -409,6 +501,16 @@ proptest! {
         let read = parse(&printed);
         prop_assert!(read.is_ok(), "{printed}: {read:?}");
         prop_assert_eq!(read.map(|read| bare(&read)), Ok(bare(&expr)), "{}", printed);
+    }
+
+    #[test]
+    fn written_chains_of_operators_print_as_what_they_are(text in chain()) {
+        let read = parse(&text);
+        prop_assert!(read.is_ok(), "{text}: {read:?}");
+        let printed = read.as_ref().map(ToString::to_string).unwrap_or_default();
+        let again = parse(&printed);
+        prop_assert_eq!(again.as_ref().map(bare), read.as_ref().map(bare), "{} and {}", text, printed);
+        prop_assert_eq!(again.map(|again| again.to_string()), Ok(printed));
     }
 
     #[test]

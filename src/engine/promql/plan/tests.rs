@@ -312,13 +312,16 @@ fn the_tallest_plans_fit_a_small_stack() {
         vec!["x"; 250].join(" + "),
         vec!["x"; 250].join(" or "),
         vec!["1"; 250].join(" * "),
-        wrapped("abs(", ")", 98),
-        wrapped("-(", ")", 48),
-        wrapped("sum(", ")", 98),
-        wrapped("histogram_quantile(0.5, ", ")", 98),
-        wrapped("sum_over_time(", "[1s:1s])", 48),
-        wrapped("label_replace(", ", 'a', 'b', 'c', 'd')", 98),
-        wrapped("vector(scalar(", "))", 48),
+        wrapped("abs(", ")", 119),
+        wrapped("-(", ")", 119),
+        wrapped("x / (", ")", 119),
+        wrapped("x + abs(", ")", 119),
+        wrapped("x or sum by (a) (", ")", 119),
+        wrapped("sum(", ")", 119),
+        wrapped("histogram_quantile(0.5, ", ")", 119),
+        wrapped("sum_over_time(", "[1s:1s])", 119),
+        wrapped("label_replace(", ", 'a', 'b', 'c', 'd')", 119),
+        wrapped("vector(scalar(", "))", 59),
     ];
     for text in texts {
         let plan = plan(&text, &sources(&["app"]));

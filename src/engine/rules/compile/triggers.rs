@@ -5,7 +5,7 @@ use super::{Catalog, FileScope, Indicators, check_summary, condition, consequenc
 use crate::engine::model::{Severity, TriggerName};
 use crate::engine::rules::diagnostic::{Diagnostic, Findings, Place};
 use crate::engine::rules::set::{
-    Across, Clear, Compare, Condition, LevelOf, NoData, Test, Then, Threshold, Trigger,
+    Across, Clear, Clock, Compare, Condition, LevelOf, NoData, Test, Then, Threshold, Trigger,
 };
 use crate::engine::rules::written::{WrittenTerms, WrittenTrigger, WrittenWindow};
 use crate::engine::rules::yaml::Scalar;
@@ -90,6 +90,11 @@ impl TriggerScope<'_> {
         let no_data = terms.no_data.as_ref().map_or_else(NoData::default, |no_data| no_data.value);
         check_clear(&when, &clear, terms, out);
         self.check_absence(&draft, &then, out);
+        let mut due = terms.due.clone().unwrap_or_default();
+        if then.rollback.is_none() {
+            // Another level rolls back, and this one shares its clocks.
+            due.retain(|clock, _| !matches!(clock, Clock::Rollback | Clock::Verified));
+        }
         let trigger = Trigger {
             sources,
             given,
@@ -102,6 +107,7 @@ impl TriggerScope<'_> {
             severity: draft.severity,
             summary: terms.summary.as_ref().map(|text| text.value.clone()),
             runbook: terms.runbook.as_ref().map(|text| text.value.clone()),
+            due,
             then,
             ..Trigger::new(draft.name, self.file.target.clone(), when, window)
         };

@@ -75,13 +75,39 @@ pub(super) fn compile(
     defaults: &GroupDefaults,
     out: &mut Findings,
 ) -> Vec<Group> {
-    let written = written::read(root, out);
+    let written = match resource_spec(root) {
+        Some(Some(spec)) => written::read(spec, out),
+        Some(None) => {
+            let message = "this PrometheusRule has no `spec`, so it declares no group";
+            out.push(
+                Diagnostic::error("missing-key", root.place(), message)
+                    .hint("the groups stand under `spec:`"),
+            );
+            Vec::new()
+        }
+        None => written::read(root, out),
+    };
     compile::groups(&written, file, defaults, out)
 }
 
-/// Returns whether a tree is a file of groups: its top key is `groups`, and none of a native file's keys is there.
+/// Returns the `spec` of a Kubernetes resource of kind `PrometheusRule`, whose groups are a rule file's; `None` for
+/// everything else. Who it is and where it came from (`apiVersion`, `metadata`, `status`) says nothing about its rules.
+fn resource_spec(root: &Node) -> Option<Option<&Node>> {
+    let Node::Mapping(entries, _) = root else { return None };
+    let value = |name: &str| entries.iter().find(|(key, _)| key.value == name).map(|(_, node)| node);
+    match value("kind")? {
+        Node::Scalar(kind) if kind.value == "PrometheusRule" => Some(value("spec")),
+        _ => None,
+    }
+}
+
+/// Returns whether a tree is a file of groups: its top key is `groups`, and none of a native file's keys is there; or it
+/// is a resource of kind `PrometheusRule`.
 pub fn is_imported(root: &Node) -> bool {
     let Node::Mapping(entries, _) = root else { return false };
+    if resource_spec(root).is_some() {
+        return true;
+    }
     let has = |name: &str| entries.iter().any(|(key, _)| key.value == name);
     has("groups") && !["target", "sources", "indicators", "triggers"].into_iter().any(has)
 }

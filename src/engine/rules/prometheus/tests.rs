@@ -151,3 +151,35 @@ fn files_are_told_apart_by_their_keys() {
         assert_eq!(root.map(|root| is_imported(&root)), Some(expected), "{text}");
     }
 }
+
+/// What stands behind `rules:` and `limit:` in forms that YAML allows, with the limit that is read.
+#[test]
+fn limits_are_read_as_yaml_writes_numbers() {
+    let cases = [
+        ("1_000", Some(1000)),
+        ("0x10", Some(16)),
+        ("0o10", Some(8)),
+        ("5.0", Some(5)),
+        ("1e3", Some(1000)),
+        ("!!int \"5\"", Some(5)),
+        ("-1", Some(0)),
+        ("null", Some(0)),
+        ("\"5\"", None),
+        ("5.5", None),
+        ("many", None),
+        ("1e300", None),
+    ];
+    for (written, expected) in cases {
+        let text = format!("groups:\n- name: g\n  limit: {written}\n  rules: []\n---\n");
+        let (groups, problems) = loaded(&text, History::Sliding);
+        let found = groups.first().filter(|_| problems.is_empty()).map(|group| group.limit);
+        assert_eq!(found, expected, "{written}");
+    }
+}
+
+#[test]
+fn a_recording_rule_may_say_that_it_waits_for_nothing() {
+    let rule = "{ record: a, expr: !!str 1, for: 0s, keep_firing_for: 0s, annotations: {} }";
+    let groups = good(&format!("groups: [{{ name: g, rules: [{rule}] }}]"));
+    assert_eq!(groups[0].rules.len(), 1);
+}

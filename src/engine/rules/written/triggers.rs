@@ -1,13 +1,15 @@
 //! Triggers as written.
 
+use std::collections::BTreeMap;
+
 use super::windows::{WrittenWindow, window};
-use super::{SEVERITIES, WrittenThen, read_then};
+use super::{SEVERITIES, WrittenThen, due, read_then};
 use crate::engine::model::Severity;
 use crate::engine::rules::decode::{
     Fields, Shape, Spanned, check_name, choice, duration, positive_duration, text, texts, wrong_type,
 };
 use crate::engine::rules::diagnostic::{Diagnostic, Findings};
-use crate::engine::rules::set::{Absence, Across, NoData};
+use crate::engine::rules::set::{Absence, Across, Clock, NoData};
 use crate::engine::rules::yaml::{Node, Scalar};
 use crate::engine::time::Span;
 
@@ -58,6 +60,8 @@ pub struct WrittenTerms {
     pub summary: Option<Scalar>,
     /// Where people read what to do.
     pub runbook: Option<Scalar>,
+    /// By when what must have happened.
+    pub due: Option<BTreeMap<Clock, Span>>,
     /// What follows.
     pub then: Option<WrittenThen>,
 }
@@ -88,9 +92,10 @@ const TRIGGER: Shape = Shape {
         "severity",
         "summary",
         "runbook",
+        "due",
         "then",
     ],
-    later: &["during", "due", "labels"],
+    later: &["during", "labels"],
 };
 
 const LEVEL: Shape = Shape {
@@ -105,9 +110,10 @@ const LEVEL: Shape = Shape {
         "severity",
         "summary",
         "runbook",
+        "due",
         "then",
     ],
-    later: &["during", "due"],
+    later: &["during"],
 };
 
 const LEVELS: Shape = Shape { what: "`levels`", keys: &["warning", "critical"], later: &[] };
@@ -133,7 +139,8 @@ pub(super) fn trigger(node: &Node, out: &mut Findings) -> Option<WrittenTrigger>
     if let Some(name) = &name {
         check_name(name, out);
     }
-    let mut terms = terms(&fields, out);
+    // Which of the levels rolls back is each level's own affair.
+    let mut terms = terms(&fields, fields.get("levels").is_some(), out);
     terms.across = across(&fields, out);
     terms.no_data = fields.get("no_data").and_then(|node| no_data(node, out));
     let levels = fields.get("levels").map(|node| levels(node, &terms, out));
@@ -143,11 +150,14 @@ pub(super) fn trigger(node: &Node, out: &mut Findings) -> Option<WrittenTrigger>
     Some(WrittenTrigger { name: name?, terms, levels: levels.unwrap_or_default() })
 }
 
-fn terms(fields: &Fields<'_>, out: &mut Findings) -> WrittenTerms {
+/// Reads what a trigger or a level says; `may_roll_back` tells whether something beside it may begin a rollback.
+fn terms(fields: &Fields<'_>, may_roll_back: bool, out: &mut Findings) -> WrittenTerms {
     let mut words =
         |key: &str| fields.get(key).and_then(|node| text(node, &format!("`{key}`"), out)).cloned();
     let (when, given) = (words("when"), words("given"));
     let (summary, runbook) = (words("summary"), words("runbook"));
+    let then = fields.get("then").map(|node| read_then(node, out));
+    let rolls_back = may_roll_back || then.as_ref().is_some_and(|then| then.rollback.is_some());
     WrittenTerms {
         when,
         given,
@@ -163,12 +173,14 @@ fn terms(fields: &Fields<'_>, out: &mut Findings) -> WrittenTerms {
         severity: fields.get("severity").and_then(|node| choice(node, "`severity`", &SEVERITIES, out)),
         summary,
         runbook,
-        then: fields.get("then").map(|node| read_then(node, out)),
+        due: fields.get("due").map(|node| due::read(node, rolls_back, out)),
+        then,
     }
 }
 
 fn levels(node: &Node, shared: &WrittenTerms, out: &mut Findings) -> Vec<WrittenLevel> {
     let Some(fields) = LEVELS.read(node, out) else { return Vec::new() };
+    let rolls_back = shared.then.as_ref().is_some_and(|then| then.rollback.is_some());
     let mut found = Vec::new();
     for (name, severity) in [("warning", Severity::Medium), ("critical", Severity::Critical)] {
         let Some(level) = fields.get(name) else { continue };
@@ -177,7 +189,7 @@ fn levels(node: &Node, shared: &WrittenTerms, out: &mut Findings) -> Vec<Written
             own.required("when", out);
         }
         let Some(key) = fields.key(name) else { continue };
-        found.push(WrittenLevel { name: key.clone(), severity, terms: terms(&own, out) });
+        found.push(WrittenLevel { name: key.clone(), severity, terms: terms(&own, rolls_back, out) });
     }
     if matches!(node, Node::Mapping(written, _) if written.is_empty()) {
         let message = "`levels` names no level";
@@ -335,6 +347,7 @@ impl WrittenTerms {
             severity: self.severity,
             summary: self.summary.or_else(|| shared.summary.clone()),
             runbook: self.runbook.or_else(|| shared.runbook.clone()),
+            due: self.due.or_else(|| shared.due.clone()),
             then: self.then.or_else(|| shared.then.clone()),
         }
     }

@@ -45,8 +45,8 @@ pub enum Kept {
 pub struct Catalogue {
     /// Ordered by source and labels.
     series: Vec<(SourceName, Labels)>,
-    /// `None` where everything is kept.
-    interest: Option<Vec<Selector>>,
+    /// What is kept, and since when; `None` where everything is.
+    interest: Option<Vec<(Selector, Option<Timestamp>)>>,
     /// The sources that have answered or failed.
     sources: Vec<SourceName>,
 }
@@ -67,7 +67,7 @@ impl Store {
         let listed = |id: SeriesId| (self[id].source().clone(), self[id].labels().clone());
         Catalogue {
             series: self.ids().filter(is_wanted).map(listed).collect(),
-            interest: self.interest.as_ref().map(|kept| kept.iter().cloned().collect()),
+            interest: self.interest.as_ref().map(|kept| kept.iter().collect()),
             sources: self.sources.keys().cloned().collect(),
         }
     }
@@ -123,6 +123,13 @@ impl Catalogue {
         &self.series
     }
 
+    /// Returns since when everything that `selector` could select is kept; `None` where not everything is, or where no
+    /// answer has been kept yet.
+    pub fn kept_since(&self, selector: &Selector) -> Option<Timestamp> {
+        let covering = |(kept, _): &&(Selector, Option<Timestamp>)| kept.covers_labels(selector);
+        self.interest.iter().flatten().filter(covering).filter_map(|(_, since)| *since).min()
+    }
+
     /// Returns how much of what `selector` could select is kept, as far as can be told from the selectors themselves.
     ///
     /// Unlike [`Store::keeps`] it also knows that `x{a="b"}` is kept where `x` is, and looks at each source that has
@@ -131,16 +138,16 @@ impl Catalogue {
         let Some(wanted) = &self.interest else { return Kept::Everything };
         let of_rules = Sources::Only([own.clone()].into());
         if selector.metric_name().is_some_and(|name| SYNTHETIC.contains(&name))
-            || wanted.iter().any(|kept| *kept.sources() == of_rules && kept.covers_labels(selector))
+            || wanted.iter().any(|(kept, _)| *kept.sources() == of_rules && kept.covers_labels(selector))
         {
             return Kept::Everything;
         }
         let covered = |source: &SourceName| {
-            wanted.iter().any(|kept| kept.sources().contains(source) && kept.covers_labels(selector))
+            wanted.iter().any(|(kept, _)| kept.sources().contains(source) && kept.covers_labels(selector))
         };
         let sources = self.sources.iter().filter(|source| *source != own && reads(selector, source));
         let (yes, no): (Vec<bool>, Vec<bool>) = sources.map(covered).partition(|covered| *covered);
-        if no.is_empty() && (!yes.is_empty() || wanted.iter().any(|kept| kept.covers_labels(selector))) {
+        if no.is_empty() && (!yes.is_empty() || wanted.iter().any(|(kept, _)| kept.covers_labels(selector))) {
             return Kept::Everything;
         }
         let has_any = || self.series.iter().any(|(source, labels)| selector.selects(source, labels));

@@ -89,6 +89,8 @@ impl Store {
         expected = &expected[expected.len().min(SYNTHETIC.len())..];
         let mut found = Vec::with_capacity(expected.len());
         let mut new: BTreeSet<&Labels> = BTreeSet::new();
+        // Most samples follow others of their family, wanted or not.
+        let mut family = ("", self.may_want(""));
         for sample in samples {
             if let [next, rest @ ..] = expected
                 && self[*next].labels == sample.labels
@@ -97,7 +99,11 @@ impl Store {
                 expected = rest;
                 continue;
             }
-            if !self.may_want(sample.labels.metric_name()) {
+            let name = sample.labels.metric_name();
+            if family.0 != name {
+                family = (name, self.may_want(name));
+            }
+            if !family.1 {
                 continue;
             }
             let known = state.and_then(|state| state.series.get(&sample.labels)).copied();
