@@ -383,3 +383,6 @@ mod imported;
 mod judge;
 mod measure;
 mod versions;
+
+#[cfg(test)]
+mod tests;
