@@ -3,11 +3,11 @@
 //! ```text
 //! 0+3x20                              Prometheus' notation: one item per answer of the source, and nothing after them
 //! 3%                                  this value, until the test ends
-//! 0% for 2m, 3% for 60s, 0%           one after the other
-//! 1% for 30s, 9% once, 1%             a spike; also `3 times`
+//! 0% for 2m then 3% for 60s then 0%   one after the other
+//! 1% for 30s then 9% once then 1%     a spike; also `3 times`
 //! ramp 0 to 5 over 60s                reaches the end at 60 s and stays there
-//! 4 of 5: 3% else 0% for 2m           four answers with the one value, the fifth with the other, and so on
-//! rate 20/s for 60s, rate 0/s         a counter that rises
+//! 4 of 5 at 3% else 0% for 2m         four answers with the one value, the fifth with the other, and so on
+//! rate 20/s for 60s then rate 0/s     a counter that rises
 //! none for 30s                        absent
 //! ```
 //!
@@ -149,26 +149,29 @@ impl Stretch {
     }
 }
 
-/// Returns where the parts between commas are, without the blanks around them.
+/// Returns where the parts between the words `then` are, without the blanks around them.
 fn split(text: &str) -> Vec<std::ops::Range<usize>> {
-    let mut start = 0;
     let mut parts = Vec::new();
-    for part in text.split(',') {
-        let trimmed = part.trim();
-        let from = start + (part.len() - part.trim_start().len());
-        parts.push(from..from + trimmed.len());
-        start += part.len() + 1;
+    let mut part: Option<std::ops::Range<usize>> = None;
+    let mut at = 0;
+    for word in text.split_inclusive(char::is_whitespace) {
+        let trimmed = word.trim_end();
+        let span = at..at + trimmed.len();
+        at += word.len();
+        if trimmed == "then" {
+            parts.push(part.take().unwrap_or(span.start..span.start));
+        } else if !trimmed.is_empty() {
+            part = Some(part.map_or(span.clone(), |part| part.start..span.end));
+        }
     }
+    parts.push(part.unwrap_or(text.len()..text.len()));
     parts
 }
 
 /// Returns whether a text is of Prometheus' notation: several items, or one that is no mere number.
 fn is_notation(text: &str) -> bool {
-    let is_word = |word: &str| {
-        ["for", "once", "times", "ramp", "rate", "of", "none"]
-            .iter()
-            .any(|known| word.trim_end_matches(':').eq_ignore_ascii_case(known))
-    };
+    let is_word =
+        |word: &str| ["for", "once", "times", "ramp", "rate", "of", "at", "else", "none"].contains(&word);
     let words: Vec<&str> = text.split_whitespace().collect();
     match words.as_slice() {
         [] => true,
@@ -287,22 +290,23 @@ impl<'t> Words<'t> {
         Ok(Stretch { shape: Shape::Ramp { from: number(1, to)?, to: number(to + 1, over)? }, length })
     }
 
-    /// Reads `4 of 5: 3% else 0%`.
+    /// Reads `4 of 5 at 3% else 0%`.
     fn pattern(&mut self) -> Result<Stretch, Problem> {
         let length = self.length()?;
-        let count = |word: &str| word.trim_end_matches(':').parse::<u64>().ok();
+        let count = |word: &str| word.parse::<u64>().ok();
+        let other = self.position("else").filter(|_| self.word(3) == "at");
         let (Some(hits), Some(of), Some(other)) =
-            (count(self.word(0)), count(self.word(2)).filter(|of| *of > 0), self.position("else"))
+            (count(self.word(0)), count(self.word(2)).filter(|of| *of > 0), other)
         else {
             let problem = self.wrong(self.part.clone(), "this is not a pattern of answers");
-            return Err(problem.with_hint("such as `4 of 5: 3% else 0%`"));
+            return Err(problem.with_hint("such as `4 of 5 at 3% else 0%`"));
         };
         if hits > of {
             return Err(
                 self.wrong(self.joined(0, 3), format!("{hits} of {of} answers are more than all of them"))
             );
         }
-        let (value, other) = (self.value(3, other)?, self.value(other + 1, self.words.len())?);
+        let (value, other) = (self.value(4, other)?, self.value(other + 1, self.words.len())?);
         Ok(Stretch { shape: Shape::Pattern { hits, of, value, other }, length })
     }
 
@@ -344,7 +348,10 @@ fn value(text: &str, span: std::ops::Range<usize>, unit: Option<Unit>) -> Result
     let wrong = |message: String| Problem::new(TextSpan::new(span.start, span.end), message);
     let Some(unit) = unit else {
         let number = written.parse::<f64>().ok();
-        let hint = "a number, `nan` or `none`, and how long: `5 for 60s`, `5 once`, `5 3 times`";
+        let hint = match written.contains(',') {
+            true => "one after the other is written with `then`: `0 for 60s then 5`",
+            false => "a number, `nan` or `none`, and how long: `5 for 60s`, `5 once`, `5 3 times`",
+        };
         return number
             .map(Some)
             .ok_or_else(|| wrong(format!("`{}` is not a number", written.escape_debug())).with_hint(hint));
@@ -371,6 +378,7 @@ fn duration(text: &str, span: std::ops::Range<usize>) -> Result<Span, Problem> {
     let parsed = text[span.clone()].parse::<Span>();
     let problem = |message: String| Problem::new(TextSpan::new(span.start, span.end), message);
     match parsed {
+        _ if span.is_empty() => Err(problem("how long is missing here: `for 60s`".to_owned())),
         Ok(length) if !length.is_zero_or_negative() => Ok(length),
         Ok(_) => Err(problem("this lasts for no time at all".to_owned())),
         Err(error) => Err(problem(error.to_string())),
@@ -399,19 +407,19 @@ mod tests {
             ("3%", ratio, "0.03 0.03 0.03 0.03 0.03 0.03 0.03 0.03"),
             ("3%x2", ratio, "0.03 0.03 0.03"),
             ("0.03x2", ratio, "0.03 0.03 0.03"),
-            ("0% for 10s, 50% for 11s, 1%", ratio, "0 0 0.5 0.5 0.5 0.01 0.01 0.01"),
-            ("0 once, 9 2 times, 1", None, "0 9 9 1 1 1 1 1"),
+            ("0% for 10s then 50% for 11s then 1%", ratio, "0 0 0.5 0.5 0.5 0.01 0.01 0.01"),
+            ("0 once then 9 2 times then 1", None, "0 9 9 1 1 1 1 1"),
             ("ramp 0 to 4 over 20s", None, "0 1 2 3 4 4 4 4"),
-            ("ramp 4 to 0 over 10s, 7", None, "4 2 7 7 7 7 7 7"),
-            ("2 of 3: 50% else 0%", ratio, "0.5 0.5 0 0.5 0.5 0 0.5 0.5"),
-            ("1 of 2: 1 else none for 15s, 5", None, "1 - 1 5 5 5 5 5"),
+            ("ramp 4 to 0 over 10s then 7", None, "4 2 7 7 7 7 7 7"),
+            ("2 of 3 at 50% else 0%", ratio, "0.5 0.5 0 0.5 0.5 0 0.5 0.5"),
+            ("1 of 2 at 1 else none for 15s then 5", None, "1 - 1 5 5 5 5 5"),
             ("rate 2/s", None, "0 10 20 30 40 50 60 70"),
-            ("rate 120/min for 10s, rate 0/s for 10s, rate 1/s", None, "0 10 10 10 15 20 25 30"),
-            ("5 once, rate 1/s", None, "5 10 15 20 25 30 35 40"),
-            ("none for 5s, 1 once, nan", None, "- 1 NaN NaN NaN NaN NaN NaN"),
-            ("250 ms for 5s, 1m30s", Some(Unit::Seconds), "0.25 90 90 90 90 90 90 90"),
-            ("true for 5s, false", Some(Unit::Bool), "1 0 0 0 0 0 0 0"),
-            ("0 1 2, 9", None, "0 1 2 9 9 9 9 9"),
+            ("rate 120/min for 10s then rate 0/s for 10s then rate 1/s", None, "0 10 10 10 15 20 25 30"),
+            ("5 once then rate 1/s", None, "5 10 15 20 25 30 35 40"),
+            ("none for 5s then 1 once then nan", None, "- 1 NaN NaN NaN NaN NaN NaN"),
+            ("250 ms for 5s then 1m30s", Some(Unit::Seconds), "0.25 90 90 90 90 90 90 90"),
+            ("true for 5s then false", Some(Unit::Bool), "1 0 0 0 0 0 0 0"),
+            ("0 1 2 then 9", None, "0 1 2 9 9 9 9 9"),
         ];
         for (text, unit, expected) in cases {
             assert_eq!(told(text, unit, 8), expected, "{text}");
@@ -422,7 +430,7 @@ mod tests {
     fn lengths_are_times_on_the_grid_of_answers() {
         let every = Span::from_secs(5);
         for (text, seconds) in
-            [("0+1x12", 60), ("3", 0), ("3 for 60s", 55), ("3 once, 4", 0), ("1 for 7s, 2", 5)]
+            [("0+1x12", 60), ("3", 0), ("3 for 60s", 55), ("3 once then 4", 0), ("1 for 7s then 2", 5)]
         {
             let course = Course::parse(text, None).unwrap_or_else(|error| panic!("{text}: {error:?}"));
             assert_eq!(course.lasts(every), Span::from_secs(seconds), "{text}");
@@ -433,15 +441,18 @@ mod tests {
     fn mistakes_are_told_at_their_place() {
         let cases = [
             ("", None, 0, ""),
-            ("3, 4", None, 0, "something follows it"),
+            ("3 then 4", None, 0, "something follows it"),
             ("3% for 60", Some(Unit::Ratio), 7, "not a duration"),
-            ("1 for 5s, oops", None, 10, "`oops` is not a number"),
-            ("5 of 4: 1 else 0", None, 0, "more than all of them"),
-            ("4 of 5: 1", None, 0, "not a pattern"),
+            ("3 for", None, 5, "how long is missing"),
+            ("1 for 5s then oops", None, 14, "`oops` is not a number"),
+            ("5 of 4 at 1 else 0", None, 0, "more than all of them"),
+            ("4 of 5 at 1", None, 0, "not a pattern"),
+            ("4 of 5: 1 else 0", None, 0, "not a pattern"),
             ("ramp 1 to 2", None, 0, "two ends and a length"),
             ("rate 5", None, 5, "unit"),
             ("200 for 5s", Some(Unit::Seconds), 0, "no unit"),
-            ("1 for 5s,", None, 9, "missing"),
+            ("1 for 5s then", None, 13, "missing"),
+            ("1, 2", None, 0, "not a number"),
             ("1 for 0s", None, 6, "no time at all"),
         ];
         for (text, unit, at, said) in cases {
@@ -458,7 +469,7 @@ mod tests {
 
     proptest::proptest! {
         #[test]
-        fn no_text_makes_it_panic(text in "[0-9a-z%:, ./+_-]{0,30}", every in 1_i64..100_000) {
+        fn no_text_makes_it_panic(text in "[0-9a-z%:, ./+_-]{0,30}|([0-9.%/a-z]{1,5} (then|for|of|at|ramp|to|over|else|rate|once|times)? ?){1,6}", every in 1_i64..100_000) {
             for unit in [None, Some(Unit::Ratio), Some(Unit::Bool)] {
                 if let Ok(course) = Course::parse(&text, unit) {
                     let every = Span::from_millis(every);

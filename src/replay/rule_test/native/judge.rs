@@ -1,5 +1,6 @@
 //! What was expected laid beside what happened, as a timeline: `-` what is missing, `+` what is there in its place.
 
+use std::cell::LazyCell;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::expectation::{End, Expectation, Kind, Pattern, Standing, StatePattern, Want, When};
@@ -13,11 +14,17 @@ use crate::engine::time::Span;
 
 use super::super::report::{Cause, Failure, Sign, Subject, TimelineLine};
 
-/// Lays a test's expectations beside its story.
-pub(super) fn judge(test: &Test, story: &Story) -> (Vec<Failure>, Vec<TimelineLine>) {
+/// Lays a test's expectations beside its story. `longer` plays the same test for longer: what does not happen in its time
+/// may happen later, and that explains much.
+pub(super) fn judge(
+    test: &Test,
+    story: &Story,
+    longer: impl FnOnce() -> Story,
+) -> (Vec<Failure>, Vec<TimelineLine>) {
     let mut judge = Judge {
         index: Index::of(story),
         story,
+        later: LazyCell::new(longer),
         claims: BTreeSet::new(),
         claimed: BTreeSet::new(),
         unexpected: BTreeSet::new(),
@@ -177,9 +184,10 @@ impl Line {
     }
 }
 
-struct Judge<'s> {
+struct Judge<'s, F> {
     index: Index,
     story: &'s Story,
+    later: LazyCell<Story, F>,
     /// Which line is taken for which expectation: two equal expectations need two lines.
     claims: BTreeSet<(usize, String)>,
     claimed: BTreeSet<usize>,
@@ -190,7 +198,7 @@ struct Judge<'s> {
     failures: Vec<Failure>,
 }
 
-impl Judge<'_> {
+impl<F: FnOnce() -> Story> Judge<'_, F> {
     fn event(&mut self, expected: &Expectation, when: When, pattern: &Pattern) {
         let text = pattern.to_string();
         let fitting: Vec<usize> = self.fitting(pattern).collect();
@@ -215,7 +223,10 @@ impl Judge<'_> {
                 self.unexpected.insert(*at);
                 format!("it happens at {}", self.story.lines[*at].at)
             }
-            (None, None) => "it never happens".to_owned(),
+            (None, None) => match self.happens_later(pattern) {
+                Some(at) => format!("it happens at {at}, after the test's end"),
+                None => "it never happens".to_owned(),
+            },
         };
         let note = self.why(when.to, pattern);
         self.extra.push(TimelineLine {
@@ -227,6 +238,13 @@ impl Judge<'_> {
         let subject = Subject::Expectation { text };
         let cause = Cause::Failed { message };
         self.failures.push(failure(&expected.place, when.from, subject, cause, note));
+    }
+
+    /// Returns when what does not happen in the test's time would happen if it lasted longer.
+    fn happens_later(&self, pattern: &Pattern) -> Option<Span> {
+        let (later, end) = (&*self.later, self.story.lasted);
+        let index = Index::of(later);
+        later.lines.iter().find(|line| line.at > end && index.fits(line, pattern)).map(|line| line.at)
     }
 
     fn fitting(&self, pattern: &Pattern) -> impl Iterator<Item = usize> {
@@ -255,13 +273,8 @@ impl Judge<'_> {
         let text = pattern.to_string();
         self.extra.push(TimelineLine { at, sign: Sign::Expected, text: text.clone(), line });
         self.extra.push(TimelineLine { at, sign: Sign::Unexpected, text: got.clone(), line });
-        let note = match pattern {
-            StatePattern::Trigger { name, .. } => self.story.reason(&name.value, at),
-            StatePattern::Query { .. } => None,
-        };
-        let note = note.map(|(said, reason)| format!("since {said}: {reason}"));
         let subject = Subject::Expectation { text };
-        self.failures.push(failure(&expected.place, at, subject, Cause::Failed { message: got }, note));
+        self.failures.push(failure(&expected.place, at, subject, Cause::Failed { message: got }, None));
     }
 
     fn never(&mut self, expected: &Expectation, when: Option<When>, pattern: &Pattern) {

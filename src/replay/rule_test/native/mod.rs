@@ -38,6 +38,9 @@ use written::{OWN_FILE_KEYS, OWN_TEST_KEYS, Test};
 /// No test lasts longer: beyond it a value is mistyped.
 const LASTS_MAX: Span = Span::from_secs(400 * 86_400);
 
+/// How much longer a failing test is played at least, to see whether what is missing comes later.
+const LOOKS_ON_FOR: Span = Span::from_secs(300);
+
 /// Returns whether a test file is of this format: some key in it belongs to no other.
 pub(super) fn is_native(root: &Node) -> bool {
     let has = |node: &Node, keys: &[&str]| keys.iter().any(|key| world::get(node, key).is_some());
@@ -117,7 +120,8 @@ fn set(
 
 fn play(test: &Test, stage: &Stage, lasts: Span) -> TestReport {
     let story = session::play(test, stage, lasts);
-    let (failures, timeline) = judge::judge(test, &story);
+    let longer = || session::play(test, stage, lasts + lasts.max(LOOKS_ON_FOR));
+    let (failures, timeline) = judge::judge(test, &story, longer);
     TestReport {
         name: test.name.clone(),
         line: test.place.line,

@@ -75,7 +75,7 @@ pub(super) fn play(test: &Test, stage: &Stage, lasts: Span) -> Story {
         wall_offset: Span::ZERO,
         saved: Saved::default(),
         at_once: 0,
-        story: Story::default(),
+        story: Story { lasted: lasts, ..Story::default() },
     };
     session.values = session.exposed();
     if let Err(fatal) = session.run() {
@@ -174,7 +174,7 @@ impl Session<'_> {
     fn take(&mut self, handled: &Handled) {
         let at = self.since_start();
         for line in &handled.report.lines {
-            self.story.note_reason(at, &line.subject, line.reason.to_string());
+            self.story.note_reason(at, &line.subject, &line.reason);
         }
         let told: Vec<_> = handled.events.iter().filter(|event| self.is_told(&event.what)).collect();
         for event in told {

@@ -14,7 +14,7 @@ use crate::engine::decision::Setup;
 use crate::engine::evaluation::TriggerKey;
 use crate::engine::model::{Labels, SourceName};
 use crate::engine::rules::yaml::{self, Node, Scalar};
-use crate::engine::rules::{Diagnostic, Findings, SourceFile, Trigger};
+use crate::engine::rules::{Diagnostic, Findings, Level, SourceFile, Trigger};
 use crate::engine::series::{Matcher, Selector};
 use crate::sources::identity::{LabelConflict, SeriesIdentity};
 
@@ -166,9 +166,7 @@ impl<'f> Scenery<'f> {
         };
         match config::join(&root, self.file, self.path, files) {
             Ok((config, mut setup, warnings)) => {
-                // Whoever wants to know what is wrong with the rules asks `check`.
-                let own = warnings.into_iter().filter(|warning| *warning.place.file == *self.file.name());
-                out.extend(own);
+                out.extend(warnings.into_iter().filter(|warning| self.is_ours(warning)));
                 let queries = test.expect.iter().filter_map(|expected| match &expected.want {
                     Want::State(_, StatePattern::Query { plan, .. }) => Some(plan),
                     _ => None,
@@ -177,13 +175,19 @@ impl<'f> Scenery<'f> {
                 Some(Loaded { setup: Arc::new(setup), scrapes: config.sources })
             }
             Err(problems) => {
-                out.extend(problems);
+                out.extend(problems.into_iter().filter(|problem| self.is_ours(problem)));
                 None
             }
         }
     }
 
-    /// Returns how many rules there are to test.
+    /// Returns whether a problem is told: every error, and what is doubtful in the test file itself. Whoever wants to know
+    /// what is doubtful in the rules asks `check`, which knows the whole world.
+    fn is_ours(&self, problem: &Diagnostic) -> bool {
+        problem.level == Level::Error || *problem.place.file == *self.file.name()
+    }
+
+    /// Returns whether there is nothing to test.
     pub(super) fn is_empty(&self) -> bool {
         self.rules.is_empty() || self.written.tests.is_empty()
     }

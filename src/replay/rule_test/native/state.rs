@@ -3,6 +3,7 @@
 use super::expectation::{Standing, StatePattern, VerdictWord};
 use super::story::{Look, Story, is_called};
 use crate::engine::evaluation::{TriggerLook, UnknownReason, Verdict};
+use crate::engine::report::Reason;
 use crate::engine::time::Span;
 
 /// Values of expressions count as equal where they differ by less than this share: sums of decimal fractions do.
@@ -60,8 +61,8 @@ fn fits(pattern: &StatePattern, look: &TriggerLook, standing: Standing, story: &
         && value.as_ref().is_none_or(|value| shown == Some(value.as_str()))
         && window.is_none_or(|window| window == look.window.breached)
         && because.as_ref().is_none_or(|part| {
-            let reason = story.reason(look.key.trigger.as_str(), at).map(|(_, reason)| reason.as_str());
-            reason.is_some_and(|reason| reason.contains(part.as_str()))
+            let reason = story.reason(look.key.trigger.as_str(), at).map(|(_, reason)| reason);
+            reason.is_some_and(|reason| reason.to_string().contains(part.as_str()))
                 || unknown_of(look).is_some_and(|why| why.to_string().contains(part.as_str()))
         })
 }
@@ -95,9 +96,10 @@ pub(super) fn described(look: &TriggerLook, standing: Standing, story: &Story, a
     if look.window.breached > Span::ZERO {
         text.push_str(&format!(", breached for {} of {}", look.window.breached, look.window.of));
     }
-    let reason = story.reason(look.key.trigger.as_str(), at).filter(|_| standing == Standing::Firing);
-    if let Some((said, reason)) = reason {
-        text.push_str(&format!(", {reason} (said at {said})"));
+    // How its window was filling says nothing once it fires.
+    let reason = story.reason(look.key.trigger.as_str(), at);
+    if let Some((_, reason @ Reason::NotBegun(_))) = reason.filter(|_| standing == Standing::Firing) {
+        text.push_str(&format!(", {reason}"));
     }
     text
 }

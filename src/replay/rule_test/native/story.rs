@@ -5,14 +5,17 @@ use std::collections::BTreeMap;
 use super::expectation::Standing;
 use crate::engine::decision::Event;
 use crate::engine::evaluation::{TriggerKey, TriggerLook};
+use crate::engine::report::Reason;
 use crate::engine::time::Span;
 
 /// Everything that a test's expectations are laid beside.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Story {
+    /// How long it was played.
+    pub(super) lasted: Span,
     pub(super) lines: Vec<Line>,
     /// Why subjects are where they are, each with when that was first said.
-    pub(super) reasons: BTreeMap<String, Vec<(Span, String)>>,
+    pub(super) reasons: BTreeMap<String, Vec<(Span, Reason)>>,
     /// What things looked like at the times that states are expected at, or that fit the rest.
     pub(super) looks: BTreeMap<Span, Look>,
     /// Why it could not be played to its end.
@@ -57,15 +60,15 @@ impl Line {
 
 impl Story {
     /// Notes why a subject is where it is, where that is news.
-    pub(super) fn note_reason(&mut self, at: Span, subject: &str, reason: String) {
+    pub(super) fn note_reason(&mut self, at: Span, subject: &str, reason: &Reason) {
         let known = self.reasons.entry(subject.to_owned()).or_default();
-        if known.last().is_none_or(|(_, last)| *last != reason) {
-            known.push((at, reason));
+        if known.last().is_none_or(|(_, last)| last != reason) {
+            known.push((at, reason.clone()));
         }
     }
 
     /// Returns the last reason that was given for a subject up to a time.
-    pub(super) fn reason(&self, subject: &str, at: Span) -> Option<&(Span, String)> {
+    pub(super) fn reason(&self, subject: &str, at: Span) -> Option<&(Span, Reason)> {
         self.reasons.get(subject)?.iter().rev().find(|(said, _)| *said <= at)
     }
 }
