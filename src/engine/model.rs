@@ -410,6 +410,8 @@ names! {
     ReceiverName,
     /// The name of an escalation policy.
     PolicyName,
+    /// The name of a calendar.
+    CalendarName,
 }
 
 /// The identity of one journal; the first half of every id, so that ids of two journals never meet.

@@ -7,9 +7,9 @@ use serde::{Deserialize, Serialize};
 use super::effect::Message;
 use super::event::{Cause, Event, Happening, Refusal};
 use super::rollback::{Phase, Rollback};
-use crate::engine::evaluation::{Evidence, TriggerKey};
+use crate::engine::evaluation::{Baseline, Evidence, TriggerKey};
 use crate::engine::model::{
-    EffectId, IncidentId, JournalId, PlanName, ReceiverName, RollbackId, Severity, TargetName,
+    EffectId, IncidentId, IndicatorName, JournalId, PlanName, ReceiverName, RollbackId, Severity, TargetName,
 };
 use crate::engine::time::{Span, Timestamp};
 
@@ -48,6 +48,9 @@ pub struct State {
     pub triggers: BTreeMap<TriggerKey, TriggerState>,
     /// Open incidents, and the last resolved ones.
     pub incidents: BTreeMap<IncidentId, Incident>,
+    /// What indicators were before the deployments: what relative thresholds are relative to.
+    #[serde(with = "pairs", default)]
+    pub baselines: BTreeMap<(TargetName, IndicatorName), Baseline>,
     /// What has been done to each target.
     pub targets: BTreeMap<TargetName, TargetState>,
     /// Rollbacks in flight, and the last ended ones.

@@ -48,6 +48,8 @@ pub enum UnknownReason {
     SeveralSeries(usize),
     /// The expression could not be evaluated; the text says why.
     Failed(String),
+    /// There is no baseline to compare with; the text says why.
+    NoBaseline(String),
 }
 
 impl fmt::Display for UnknownReason {
@@ -58,6 +60,7 @@ impl fmt::Display for UnknownReason {
             Self::NotANumber => f.write_str("the value is not a number (no traffic?)"),
             Self::SeveralSeries(count) => write!(f, "{count} series where the trigger expects one"),
             Self::Failed(why) => write!(f, "the expression failed: {why}"),
+            Self::NoBaseline(why) => write!(f, "there is no baseline to compare with: {why}"),
         }
     }
 }
@@ -112,9 +115,18 @@ pub struct WindowFill {
     pub of: Span,
     /// The part of it that is proven to have been breached.
     pub breached: Span,
-    /// The first breach since the promise last held.
+    /// The part of it that was observed.
+    #[serde(default)]
+    pub covered: Span,
+    /// How many breaches it holds of how many it takes, where observations are counted.
+    #[serde(default)]
+    pub count: Option<(u32, u32)>,
+    /// The first breach that still counts.
     pub since: Option<Timestamp>,
-    /// Whether the trigger fires.
+    /// Whether it holds as much as it takes, whatever the last observation said.
+    #[serde(default)]
+    pub still: bool,
+    /// Whether the trigger fires: it holds as much as it takes, and the last observation was a breach.
     pub full: bool,
 }
 
