@@ -142,13 +142,22 @@ pub(super) enum StatePattern {
         is: Option<Standing>,
         verdict: Option<VerdictWord>,
         value: Option<String>,
-        /// How much of its window is proven to be breached.
-        window: Option<Span>,
+        /// How full its window is.
+        window: Option<Fill>,
         /// A part of the reason why it does not act.
         because: Option<String>,
     },
     /// An expression over everything that is remembered.
     Query { text: String, plan: Box<Plan>, is: Option<f64> },
+}
+
+/// How full a window is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fill {
+    /// How much of it is proven to be breached.
+    Time(Span),
+    /// How many breaches it holds of how many it takes.
+    Count(u32, u32),
 }
 
 /// Where a trigger stands.
@@ -365,15 +374,31 @@ fn state(verb: &str, fields: &Fields<'_>, out: &mut Findings) -> Option<StatePat
         let message = "what is it with this trigger? One of `is`, `verdict`, `value`, `window`, `because`";
         out.push(Diagnostic::error("bad-expectation", fields.place(), message).hint("such as `is: firing`"));
     }
-    let window = fields.get("window").and_then(|node| decode::duration(node, "`window`", out));
+    let window = fields.get("window").and_then(|node| fill(node, out));
     Some(StatePattern::Trigger {
         name: text.clone(),
         is: fields.get("is").and_then(|node| decode::choice(node, "`is`", &STANDINGS, out)),
         verdict: fields.get("verdict").and_then(|node| decode::choice(node, "`verdict`", &VERDICTS, out)),
         value,
-        window: window.map(|window| window.value),
+        window,
         because,
     })
+}
+
+/// Reads `40s`, or `3 of 5`.
+fn fill(node: &Node, out: &mut Findings) -> Option<Fill> {
+    let scalar = decode::text(node, "`window`", out)?;
+    let Some((count, of)) = scalar.value.split_once(" of ") else {
+        return decode::duration(node, "`window`", out).map(|span| Fill::Time(span.value));
+    };
+    match (count.trim().parse(), of.trim().parse()) {
+        (Ok(count), Ok(of)) => Some(Fill::Count(count, of)),
+        _ => {
+            let hint = "how much of it is breached, such as `40s`; where breaches are counted, `3 of 5`";
+            out.push(decode::wrong_type(node, "`window`", "a time or a count").hint(hint));
+            None
+        }
+    }
 }
 
 /// Reads what an expression must give: a number, or `nothing`.

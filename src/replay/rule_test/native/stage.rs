@@ -14,7 +14,7 @@ use crate::engine::decision::Setup;
 use crate::engine::evaluation::TriggerKey;
 use crate::engine::model::{Labels, SourceName};
 use crate::engine::rules::yaml::{self, Node, Scalar};
-use crate::engine::rules::{Diagnostic, Findings, Level, SourceFile, Trigger};
+use crate::engine::rules::{Condition, Diagnostic, Findings, Level, SourceFile, Trigger};
 use crate::engine::series::{Matcher, Selector};
 use crate::sources::identity::{LabelConflict, SeriesIdentity};
 
@@ -73,7 +73,8 @@ impl Stage {
 
 /// Returns everything that a trigger reads.
 fn selectors_of(trigger: &Trigger) -> impl Iterator<Item = &Selector> {
-    trigger.when.indicator.query.selectors()
+    let compares = trigger.conditions().flat_map(Condition::compares);
+    compares.flat_map(|compare| compare.indicator.query.selectors())
 }
 
 /// The rule files of a test file, and how to load them in a world.

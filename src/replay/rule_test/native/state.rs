@@ -1,6 +1,6 @@
 //! What triggers and expressions look like at a time, beside what they should.
 
-use super::expectation::{Standing, StatePattern, VerdictWord};
+use super::expectation::{Fill, Standing, StatePattern, VerdictWord};
 use super::story::{Look, Story, is_called};
 use crate::engine::evaluation::{TriggerLook, UnknownReason, Verdict};
 use crate::engine::report::Reason;
@@ -59,7 +59,10 @@ fn fits(pattern: &StatePattern, look: &TriggerLook, standing: Standing, story: &
     is.is_none_or(|is| is == standing)
         && verdict.is_none_or(|verdict| verdict == word_of(look))
         && value.as_ref().is_none_or(|value| shown == Some(value.as_str()))
-        && window.is_none_or(|window| window == look.window.breached)
+        && window.is_none_or(|window| match window {
+            Fill::Time(span) => span == look.window.breached,
+            Fill::Count(count, of) => look.window.count == Some((count, of)),
+        })
         && because.as_ref().is_none_or(|part| {
             let reason = story.reason(look.key.trigger.as_str(), at).map(|(_, reason)| reason);
             reason.is_some_and(|reason| reason.to_string().contains(part.as_str()))
@@ -93,8 +96,13 @@ pub(super) fn described(look: &TriggerLook, standing: Standing, story: &Story, a
     if let Some(evidence) = &look.evidence {
         text.push_str(&format!(", measured {}", evidence.shown));
     }
-    if look.window.breached > Span::ZERO {
-        text.push_str(&format!(", breached for {} of {}", look.window.breached, look.window.of));
+    match look.window.count {
+        Some((0, _)) => {}
+        Some((count, of)) => text.push_str(&format!(", {count} of {of} breaches")),
+        None if look.window.breached > Span::ZERO => {
+            text.push_str(&format!(", breached for {} of {}", look.window.breached, look.window.of));
+        }
+        None => {}
     }
     // How its window was filling says nothing once it fires.
     let reason = story.reason(look.key.trigger.as_str(), at);

@@ -3,7 +3,8 @@
 use std::fmt;
 
 use super::{
-    ENDS, KINDS, Kind, MESSAGES, Pattern, STANDINGS, Standing, StatePattern, VERDICTS, VerdictWord, When,
+    ENDS, Fill, KINDS, Kind, MESSAGES, Pattern, STANDINGS, Standing, StatePattern, VERDICTS, VerdictWord,
+    When,
 };
 
 fn word<T: Copy + PartialEq>(words: &[(&'static str, T)], value: T) -> &'static str {
@@ -67,7 +68,10 @@ impl fmt::Display for StatePattern {
                     is.map(|is| word(&STANDINGS, is).to_owned()),
                     verdict.map(|verdict| format!("verdict {}", word(&VERDICTS, verdict))),
                     value.as_ref().map(|value| format!("measured {value}")),
-                    window.map(|window| format!("breached for {window}")),
+                    window.map(|window| match window {
+                        Fill::Time(span) => format!("breached for {span}"),
+                        Fill::Count(count, of) => format!("{count} of {of} breaches"),
+                    }),
                     because.as_ref().map(|because| format!("because {because:?}")),
                 ];
                 let parts: Vec<String> = parts.into_iter().flatten().collect();
