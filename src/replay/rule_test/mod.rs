@@ -50,10 +50,7 @@ pub struct Refused {
 ///
 /// Everything that is wrong with the test file and its rule files.
 pub fn run(path: &Path, wanted: impl Fn(&str) -> bool) -> Result<Ran, Refused> {
-    let (files, root) = match parse(path) {
-        Ok(parsed) => parsed,
-        Err((problem, files)) => return Err(Refused { problems: vec![*problem], files }),
-    };
+    let (files, root) = parse(path)?;
     if native::is_native(&root) {
         native::run(path, &root, files, wanted)
     } else {
@@ -62,16 +59,17 @@ pub fn run(path: &Path, wanted: impl Fn(&str) -> bool) -> Result<Ran, Refused> {
 }
 
 /// Reads a test file's tree.
-fn parse(path: &Path) -> Result<(Vec<SourceFile>, Node), (Box<Diagnostic>, Vec<SourceFile>)> {
-    let text = rule_files::read(path).map_err(|problem| (problem, Vec::new()))?;
+fn parse(path: &Path) -> Result<(Vec<SourceFile>, Node), Refused> {
+    let refused = |problem, files| Refused { problems: vec![problem], files };
+    let text = rule_files::read(path).map_err(|problem| refused(*problem, Vec::new()))?;
     let file = source_file(path, &text);
     match yaml::parse(&file) {
         Ok(Some(root)) => Ok((vec![file], root)),
         Ok(None) => {
             let problem = Diagnostic::error("empty-file", file.whole(), "this file is empty");
-            Err((Box::new(problem), vec![file]))
+            Err(refused(problem, vec![file]))
         }
-        Err(problem) => Err((problem, vec![file])),
+        Err(problem) => Err(refused(*problem, vec![file])),
     }
 }
 

@@ -220,7 +220,9 @@ impl<F: FnOnce() -> Story> Judge<'_, F> {
                 format!("not as expected: {}", self.story.lines[at].text())
             }
             (None, Some(at)) => {
+                // It is told here that it is not where it should be; once is enough.
                 self.unexpected.insert(*at);
+                self.claimed.insert(*at);
                 format!("it happens at {}", self.story.lines[*at].at)
             }
             (None, None) => match self.happens_later(pattern) {

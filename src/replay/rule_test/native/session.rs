@@ -10,7 +10,7 @@ use super::story::{Line, Look, Story, Told};
 use super::written::Test;
 use crate::engine::decision::{Effect, Happening, Input, TriggerState};
 use crate::engine::model::{JournalId, Sample, SourceName};
-use crate::engine::promql::{EvalContext, Value};
+use crate::engine::promql::{EvalContext, Plan, Value};
 use crate::engine::series::{FailureKind, Observation, SourceFailure};
 use crate::engine::time::{Span, Timestamp};
 use crate::journal::{ClockReading, Fatal, Handled};
@@ -406,11 +406,11 @@ impl Session<'_> {
         let context = EvalContext { wall_offset: engine.state().wall_offset, ..EvalContext::at(self.now) };
         let asked = self.test.expect.iter().filter_map(|expected| match &expected.want {
             Want::State(at, StatePattern::Query { text, plan, .. }) if *at == self.since_start() => {
-                Some((text, plan))
+                Some((text, &**plan))
             }
             _ => None,
         });
-        let query = |(text, plan): (&String, &Box<crate::engine::promql::Plan>)| {
+        let query = |(text, plan): (&String, &Plan)| {
             let values = plan.evaluate(engine.store(), &context).map_err(|error| error.to_string());
             let values = values.and_then(|evaluated| match evaluated.value {
                 Value::Scalar(value) => Ok(vec![value]),
