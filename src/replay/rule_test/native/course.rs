@@ -14,7 +14,9 @@
 //! Times are taken on the grid of the source's answers: with an answer every 5 s, `for 60s` is twelve answers.
 
 use crate::engine::promql::{Problem, TextSpan};
-use crate::engine::rules::{Unit, condition};
+use crate::engine::rules::Unit;
+use crate::engine::rules::condition::{self, Parsed};
+use crate::engine::rules::set::Threshold;
 use crate::engine::time::Span;
 
 use super::super::notation::{NotationError, Values};
@@ -357,9 +359,14 @@ fn value(text: &str, span: std::ops::Range<usize>, unit: Option<Unit>) -> Result
             .ok_or_else(|| wrong(format!("`{}` is not a number", written.escape_debug())).with_hint(hint));
     };
     // The same words and units as thresholds have.
-    let compared = condition::parse(&format!("value == {written}"));
-    match compared.and_then(|compared| compared.threshold_in(unit)) {
-        Ok(threshold) => Ok(Some(threshold.value)),
+    let read = match condition::parse(&format!("value == {written}")) {
+        Ok(Parsed::Compare(compared)) => compared.threshold_in(unit).map(|read| read.threshold),
+        Ok(_) => return Err(wrong(format!("`{}` is not a value", written.escape_debug()))),
+        Err(problem) => Err(problem),
+    };
+    match read {
+        Ok(Threshold::Fixed(value)) => Ok(Some(value)),
+        Ok(Threshold::OfBaseline { .. }) => Err(wrong("a value does not depend on a baseline".to_owned())),
         Err(problem) if unit == Unit::PerSecond && written.parse::<f64>().is_ok() => {
             Err(wrong(problem.message).with_hint(format!("such as `rate {written}/s`")))
         }
@@ -451,6 +458,8 @@ mod tests {
             ("ramp 1 to 2", None, 0, "two ends and a length"),
             ("rate 5", None, 5, "unit"),
             ("200 for 5s", Some(Unit::Seconds), 0, "no unit"),
+            ("50% of baseline", Some(Unit::Ratio), 0, "baseline"),
+            ("1% or 2%", Some(Unit::Ratio), 0, ""),
             ("1 for 5s then", None, 13, "missing"),
             ("1, 2", None, 0, "not a number"),
             ("1 for 0s", None, 6, "no time at all"),
