@@ -96,6 +96,23 @@ fn a_timeline_is_told_to_programs_too_and_of_a_passed_test_where_asked_for() {
     );
 }
 
+/// Every shipped rule file has tests beside it, and they pass.
+#[test]
+fn the_shipped_rules_pass_their_tests() {
+    let mut rules = 0;
+    for entry in std::fs::read_dir("rules").expect("is there") {
+        let path = entry.expect("can be listed").path();
+        let name = path.to_string_lossy().into_owned();
+        if name.ends_with(".yaml") && !name.ends_with(".test.yaml") {
+            rules += 1;
+            assert!(path.with_extension("test.yaml").exists(), "{name} has no tests beside it");
+        }
+    }
+    assert!(rules > 1, "{rules} rule files are shipped");
+    let printed = test(&["rules"]);
+    assert_eq!(printed.code, 0, "{}{}", printed.out, printed.err);
+}
+
 /// One test with everything in it, twice, gives the same twice (E1).
 #[test]
 fn a_test_is_played_the_same_each_time() {
