@@ -4,6 +4,7 @@ mod due;
 mod triggers;
 mod windows;
 
+pub use due::WrittenClock;
 pub use triggers::{WrittenClear, WrittenLevel, WrittenTerms, WrittenTrigger};
 pub use windows::WrittenWindow;
 

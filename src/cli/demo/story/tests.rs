@@ -31,7 +31,7 @@ impl Script {
 
     fn event(&mut self, ms: i64, what: Happening) {
         let event = Event { at: Timestamp::from_millis(500 + ms), what };
-        self.items.push(Item::Event(Record { seq: 0, wall_unix_ms: START + ms, event }));
+        self.items.push(Item::Event(Box::new(Record { seq: 0, wall_unix_ms: START + ms, event })));
     }
 
     fn page(&mut self, ms: i64, page: Page) {

@@ -1,5 +1,7 @@
 //! Triggers as written -> [`Trigger`]s: one each, or one per level.
 
+use std::collections::BTreeMap;
+
 use super::windows::{self, Paces};
 use super::{Catalog, FileScope, Indicators, check_summary, condition, consequence, fingerprint};
 use crate::engine::model::{Severity, TriggerName};
@@ -90,11 +92,6 @@ impl TriggerScope<'_> {
         let no_data = terms.no_data.as_ref().map_or_else(NoData::default, |no_data| no_data.value);
         check_clear(&when, &clear, terms, out);
         self.check_absence(&draft, &then, out);
-        let mut due = terms.due.clone().unwrap_or_default();
-        if then.rollback.is_none() {
-            // Another level rolls back, and this one shares its clocks.
-            due.retain(|clock, _| !matches!(clock, Clock::Rollback | Clock::Verified));
-        }
         let trigger = Trigger {
             sources,
             given,
@@ -107,7 +104,7 @@ impl TriggerScope<'_> {
             severity: draft.severity,
             summary: terms.summary.as_ref().map(|text| text.value.clone()),
             runbook: terms.runbook.as_ref().map(|text| text.value.clone()),
-            due,
+            due: due(terms, &then, out),
             then,
             ..Trigger::new(draft.name, self.file.target.clone(), when, window)
         };
@@ -151,6 +148,22 @@ fn wanted<T>(compiled: Option<Option<T>>) -> Option<Option<T>> {
         None => Some(None),
         Some(compiled) => compiled.map(Some),
     }
+}
+
+/// Refuses clocks that wait for a rollback where none follows.
+fn due(terms: &WrittenTerms, then: &Then, out: &mut Findings) -> BTreeMap<Clock, Span> {
+    let written = terms.due.iter().flatten();
+    let rolls_back =
+        then.rollback.is_some() || terms.then.as_ref().is_some_and(|then| then.rollback.is_some());
+    for clock in written.clone().filter(|_| !rolls_back) {
+        if matches!(clock.clock, Clock::Rollback | Clock::Verified) {
+            let message =
+                format!("nothing is rolled back when this fires, so `{}` is always overdue", clock.clock);
+            let hint = "name a plan, `then: { rollback: PLAN }`, or call it a task of people by another name";
+            out.push(Diagnostic::error("clock-without-rollback", clock.place.clone(), message).hint(hint));
+        }
+    }
+    written.map(|written| (written.clock.clone(), written.within)).collect()
 }
 
 /// Doubts a trigger that one value both breaches and clears.

@@ -1,15 +1,14 @@
 //! Triggers as written.
 
-use std::collections::BTreeMap;
-
+use super::due::{self, WrittenClock};
 use super::windows::{WrittenWindow, window};
-use super::{SEVERITIES, WrittenThen, due, read_then};
+use super::{SEVERITIES, WrittenThen, read_then};
 use crate::engine::model::Severity;
 use crate::engine::rules::decode::{
     Fields, Shape, Spanned, check_name, choice, duration, positive_duration, text, texts, wrong_type,
 };
 use crate::engine::rules::diagnostic::{Diagnostic, Findings};
-use crate::engine::rules::set::{Absence, Across, Clock, NoData};
+use crate::engine::rules::set::{Absence, Across, NoData};
 use crate::engine::rules::yaml::{Node, Scalar};
 use crate::engine::time::Span;
 
@@ -61,7 +60,7 @@ pub struct WrittenTerms {
     /// Where people read what to do.
     pub runbook: Option<Scalar>,
     /// By when what must have happened.
-    pub due: Option<BTreeMap<Clock, Span>>,
+    pub due: Option<Vec<WrittenClock>>,
     /// What follows.
     pub then: Option<WrittenThen>,
 }
@@ -139,8 +138,7 @@ pub(super) fn trigger(node: &Node, out: &mut Findings) -> Option<WrittenTrigger>
     if let Some(name) = &name {
         check_name(name, out);
     }
-    // Which of the levels rolls back is each level's own affair.
-    let mut terms = terms(&fields, fields.get("levels").is_some(), out);
+    let mut terms = terms(&fields, out);
     terms.across = across(&fields, out);
     terms.no_data = fields.get("no_data").and_then(|node| no_data(node, out));
     let levels = fields.get("levels").map(|node| levels(node, &terms, out));
@@ -150,14 +148,11 @@ pub(super) fn trigger(node: &Node, out: &mut Findings) -> Option<WrittenTrigger>
     Some(WrittenTrigger { name: name?, terms, levels: levels.unwrap_or_default() })
 }
 
-/// Reads what a trigger or a level says; `may_roll_back` tells whether something beside it may begin a rollback.
-fn terms(fields: &Fields<'_>, may_roll_back: bool, out: &mut Findings) -> WrittenTerms {
+fn terms(fields: &Fields<'_>, out: &mut Findings) -> WrittenTerms {
     let mut words =
         |key: &str| fields.get(key).and_then(|node| text(node, &format!("`{key}`"), out)).cloned();
     let (when, given) = (words("when"), words("given"));
     let (summary, runbook) = (words("summary"), words("runbook"));
-    let then = fields.get("then").map(|node| read_then(node, out));
-    let rolls_back = may_roll_back || then.as_ref().is_some_and(|then| then.rollback.is_some());
     WrittenTerms {
         when,
         given,
@@ -173,14 +168,13 @@ fn terms(fields: &Fields<'_>, may_roll_back: bool, out: &mut Findings) -> Writte
         severity: fields.get("severity").and_then(|node| choice(node, "`severity`", &SEVERITIES, out)),
         summary,
         runbook,
-        due: fields.get("due").map(|node| due::read(node, rolls_back, out)),
-        then,
+        due: fields.get("due").map(|node| due::read(node, out)),
+        then: fields.get("then").map(|node| read_then(node, out)),
     }
 }
 
 fn levels(node: &Node, shared: &WrittenTerms, out: &mut Findings) -> Vec<WrittenLevel> {
     let Some(fields) = LEVELS.read(node, out) else { return Vec::new() };
-    let rolls_back = shared.then.as_ref().is_some_and(|then| then.rollback.is_some());
     let mut found = Vec::new();
     for (name, severity) in [("warning", Severity::Medium), ("critical", Severity::Critical)] {
         let Some(level) = fields.get(name) else { continue };
@@ -189,7 +183,7 @@ fn levels(node: &Node, shared: &WrittenTerms, out: &mut Findings) -> Vec<Written
             own.required("when", out);
         }
         let Some(key) = fields.key(name) else { continue };
-        found.push(WrittenLevel { name: key.clone(), severity, terms: terms(&own, rolls_back, out) });
+        found.push(WrittenLevel { name: key.clone(), severity, terms: terms(&own, out) });
     }
     if matches!(node, Node::Mapping(written, _) if written.is_empty()) {
         let message = "`levels` names no level";
