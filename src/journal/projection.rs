@@ -171,7 +171,13 @@ fn incidents_of(connection: &Connection, what: &Happening) -> rusqlite::Result<V
         | Happening::WallClockMoved { .. }
         | Happening::JournalLost { .. }
         | Happening::JournalRestored
-        | Happening::VersionSeen { .. } => Ok(Vec::new()),
+        | Happening::VersionSeen { .. }
+        | Happening::DeploymentStarted { .. }
+        | Happening::DeploymentStaged { .. }
+        | Happening::DeploymentProgressed { .. }
+        | Happening::DeploymentFinished { .. }
+        | Happening::DeploymentEnded { .. }
+        | Happening::PointOfNoReturn { .. } => Ok(Vec::new()),
     }
 }
 

@@ -100,7 +100,7 @@ impl Draft<'_> {
     /// Returns whether a refusal must be paged by itself: a shadow and a rollback under way are told in the page anyway.
     fn calls_for_a_human(&self, refusal: &Refusal) -> bool {
         match refusal {
-            Refusal::Shadow => false,
+            Refusal::Shadow | Refusal::OutOfScope(_) => false,
             Refusal::Joined(rollback) => {
                 let run = self.state().rollbacks.get(rollback);
                 run.is_some_and(|run| matches!(run.phase, Phase::InDoubt { .. }))
@@ -119,6 +119,12 @@ impl Draft<'_> {
             // A person wants to hear how long, not until which instant of engine time.
             Refusal::Cooldown { until } => {
                 format!("the target cools down for another {}", until.since(self.now).rounded())
+            }
+            Refusal::PastReturn { since, by } => {
+                let ago = self.now.since(*since).rounded();
+                format!(
+                    "the point of no return was passed {ago} ago ({by}): what it would bring back is gone"
+                )
             }
             other => other.to_string(),
         }

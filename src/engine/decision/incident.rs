@@ -23,11 +23,7 @@ impl Draft<'_> {
     /// Takes in what the measurement half says.
     pub(super) fn take_judged(&mut self, judged: &Judged) {
         for (target, version) in &judged.versions {
-            let known = self.state().targets.get(target).and_then(|target| target.version.clone());
-            if known.as_deref() != Some(version) {
-                let (target, version) = (target.clone(), version.clone());
-                self.emit(Happening::VersionSeen { target, version, previous: known });
-            }
+            self.take_version(target, version);
         }
         for silence in &judged.silent {
             self.take_silence(silence);
@@ -273,6 +269,7 @@ impl Draft<'_> {
 
     /// Lets go of what rules and sources that are gone have left behind.
     pub(super) fn forget_removed(&mut self) {
+        self.forget_deployments();
         let setup = self.setup;
         let gone = |key: &TriggerKey| match is_imported(key) {
             true => is_gone(setup, key),
@@ -290,6 +287,8 @@ impl Draft<'_> {
                 Cause::Silent(source) => !self.setup.sources.contains_key::<SourceName>(source),
                 Cause::DeadReceiver(receiver) => !self.setup.receivers.contains(receiver),
                 Cause::Journal | Cause::StateLost | Cause::Setup => false,
+                // It ends with its deployment.
+                Cause::OutsideWindow(_) => false,
             })
             .filter(|(_, incident)| {
                 let run = |id| self.state().rollbacks.get(id);

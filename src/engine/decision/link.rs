@@ -6,13 +6,15 @@ use sha2::{Digest, Sha256};
 
 use super::placeholders::SUMMARY_PLACEHOLDERS;
 use super::setup::{Memory, Plan, Policy, Setup, SourcePace, Step, Target, Verify};
-use crate::engine::model::{Labels, PlanName, PolicyName, ReceiverName, SourceName, TargetName};
+use crate::engine::model::{
+    CalendarName, Labels, PlanName, PolicyName, ReceiverName, SourceName, TargetName,
+};
 use crate::engine::rules::compile::{self, Indicators, hex};
 use crate::engine::rules::prometheus::{GroupDefaults, routes};
 use crate::engine::rules::written::WrittenRoute;
 use crate::engine::rules::yaml::Scalar;
 use crate::engine::rules::{
-    Catalog, Condition, Diagnostic, Findings, Place, RuleFiles, SourceFile, Verified,
+    Calendar, Catalog, Condition, Diagnostic, Findings, Place, RuleFiles, SourceFile, Verified,
 };
 use crate::engine::time::Span;
 
@@ -36,6 +38,8 @@ pub struct Declared {
     pub memory: Memory,
     /// What follows from imported alerts.
     pub routes: Vec<WrittenRoute>,
+    /// Times of the week; `None` where one is broken.
+    pub calendars: BTreeMap<CalendarName, Option<Calendar>>,
     /// What imported groups take where they say nothing.
     pub group_defaults: GroupDefaults,
     /// Labels that this daemon's alerts carry to the outside.
@@ -120,6 +124,11 @@ pub fn link(
         receivers: declared.receivers.clone(),
         sources: declared.sources.clone(),
         memory: declared.memory.clone(),
+        calendars: declared
+            .calendars
+            .iter()
+            .filter_map(|(name, calendar)| calendar.clone().map(|calendar| (name.clone(), calendar)))
+            .collect(),
     };
     out.conclude(setup)
 }

@@ -240,6 +240,7 @@ impl<'a> Draft<'a> {
     fn end_rollback(&mut self, id: RollbackId, outcome: Outcome, reason: String) {
         self.emit(Happening::RollbackEnded { rollback: id, outcome, reason });
         self.page_rollback(id);
+        self.deployment_rolled_back(id, outcome);
         let incident = self.state().rollbacks.get(&id).map(|rollback| rollback.incident);
         if let Some(incident) = incident {
             self.resolve_if_quiet(incident);

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::random::Random;
 use crate::engine::decision::setup::DetectVersion;
 use crate::engine::decision::{
-    AtMost, Level, Mode, OnError, Plan, Policy, Setup, Step, StepAction, Target, Verify,
+    AtMost, DeploymentSettings, Level, Mode, OnError, Plan, Policy, Setup, Step, StepAction, Target, Verify,
 };
 use crate::engine::evaluation::SourcePace;
 use crate::engine::model::{PlanName, ReceiverName, Severity, SourceName, TargetName};
@@ -92,6 +92,7 @@ fn draw_target(setup: &mut Setup, target: usize, every: Span, random: &mut Rando
             metric: "app_build_info".to_owned(),
             label: "version".to_owned(),
         }),
+        deployments: DeploymentSettings::default(),
     };
     setup.targets.insert(name, guarded);
 }
