@@ -84,7 +84,7 @@ fn setup(rules: Vec<GroupRule>) -> Setup {
     let route = Route {
         matchers: vec![Matcher::new("severity", MatchOp::Equal, "critical").unwrap()],
         target: "app".into(),
-        then: Then { rollback: Some("back".into()), page: Some("oncall".into()) },
+        then: Then { rollback: Some("back".into()), page: Some("oncall".into()), ..Then::default() },
     };
     let pace = SourcePace { every: Span::from_secs(EVERY_S), silent_after: Span::from_secs(60) };
     let level = Level { after: Span::ZERO, notify: vec!["pager".into()] };

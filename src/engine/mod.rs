@@ -192,7 +192,7 @@ impl Engine {
 }
 
 /// Joins rules and state to what an observation is judged against.
-fn watch<'a>(setup: &'a Setup, state: &State) -> Watch<'a> {
+fn watch<'a>(setup: &'a Setup, state: &'a State) -> Watch<'a> {
     let detect =
         setup.targets.iter().filter_map(|(name, target)| target.detect.as_ref().map(|detect| (name, detect)));
     Watch {
@@ -204,17 +204,19 @@ fn watch<'a>(setup: &'a Setup, state: &State) -> Watch<'a> {
         external_labels: &setup.external_labels,
         external_url: &setup.external_url,
         checks: state.rollbacks.iter().flat_map(|(id, rollback)| checks(setup, *id, rollback)).collect(),
+        baselines: &state.baselines,
         wall_offset: state.wall_offset,
     }
 }
 
-fn checks<'a>(setup: &'a Setup, id: RollbackId, rollback: &decision::Rollback) -> Vec<Check<'a>> {
+fn checks<'a>(setup: &'a Setup, id: RollbackId, rollback: &'a decision::Rollback) -> Vec<Check<'a>> {
     let Phase::Verifying { not_before, .. } = rollback.phase else { return Vec::new() };
     let Some(verify) = setup.plans.get(&rollback.plan).and_then(|plan| plan.verify.as_ref()) else {
         return Vec::new();
     };
     let check = |(condition, text)| Check {
         key: CheckKey { rollback: id, condition },
+        target: &rollback.target,
         condition: text,
         not_before,
         read_instead: &verify.on,

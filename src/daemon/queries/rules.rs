@@ -8,7 +8,7 @@ use crate::engine::decision::TriggerState;
 use crate::engine::evaluation::groups::{GroupId, GroupLook, Health, RuleLook, RuleLookKind};
 use crate::engine::evaluation::{ActiveAlert, AlertState, TriggerLook, Verdict};
 use crate::engine::model::{Labels, TargetName};
-use crate::engine::rules::Trigger;
+use crate::engine::rules::{Compare, Test, Trigger};
 use crate::engine::time::{Span, Timestamp};
 
 /// Looks at every rule.
@@ -73,7 +73,7 @@ fn native(trigger: &Trigger, look: &TriggerLook, state: Option<&TriggerState>, n
         last_error,
         last_evaluation,
         kind: RuleLookKind::Alerting {
-            hold: trigger.window.of,
+            hold: trigger.window.of(),
             keep_firing_for: Span::ZERO,
             alerts: active.map(alert).into_iter().collect(),
             annotations,
@@ -81,8 +81,20 @@ fn native(trigger: &Trigger, look: &TriggerLook, state: Option<&TriggerState>, n
     }
 }
 
-/// Returns the condition as PromQL: an expression that yields something where the condition is met.
+/// Returns the condition as PromQL: an expression that yields something where the condition is met. What PromQL has no
+/// words for stays as it is written in rules.
 fn query(trigger: &Trigger) -> String {
-    let condition = &trigger.when;
-    format!("({}) {} {}", condition.indicator.text, condition.comparison, condition.threshold)
+    promql_of(&trigger.when.test)
+}
+
+fn promql_of(test: &Test) -> String {
+    let joined = |parts: &[Test], word: &str| parts.iter().map(promql_of).collect::<Vec<_>>().join(word);
+    match test {
+        Test::Compare(Compare { indicator, comparison, threshold, .. }) => {
+            format!("({}) {comparison} {threshold}", indicator.text)
+        }
+        Test::All(parts) => format!("({})", joined(parts, " and ")),
+        Test::Any(parts) => format!("({})", joined(parts, " or ")),
+        Test::AtLeast { count, of } => format!("{count} of ({})", joined(of, ", ")),
+    }
 }

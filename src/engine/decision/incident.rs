@@ -80,7 +80,7 @@ impl Draft<'_> {
             return self.report.add(trigger.name.to_string(), reason);
         }
         let shown = judgement.evidence.as_ref().map_or("no value", |evidence| evidence.shown.as_str());
-        let reason = format!("{} for {}: measured {shown}", trigger.when.text, trigger.window.of);
+        let reason = format!("{} for {}: measured {shown}", trigger.when.text, trigger.window);
         self.fire(Firing {
             key: &judgement.key,
             then: &trigger.then,
@@ -356,9 +356,9 @@ fn summary_of(trigger: &Trigger, shown: &str, reason: &str) -> String {
             "trigger" => trigger.name.to_string(),
             "severity" => trigger.severity.to_string(),
             "value" => shown.to_owned(),
-            "threshold" => trigger.when.threshold.to_string(),
+            "threshold" => trigger.when.thresholds(),
             "condition" => trigger.when.text.clone(),
-            "window" => trigger.window.of.to_string(),
+            "window" => trigger.window.to_string(),
             _ => return None,
         })
     };

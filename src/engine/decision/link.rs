@@ -176,7 +176,7 @@ fn check_time_for_samples(
     let looking = verify.within - verify.warm_up;
     let slowest = conditions
         .iter()
-        .flat_map(|condition| compile::sources_of(&condition.indicator))
+        .flat_map(Condition::sources)
         .map(|source| verify.on.get(&source).cloned().unwrap_or(source))
         .filter_map(|source| declared.sources.get(&source).map(|pace| (pace.every, source)))
         .max();

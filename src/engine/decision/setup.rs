@@ -96,7 +96,8 @@ impl Plan {
         use sha2::{Digest, Sha256};
         let proof = self.verify.as_ref().map(|verify| {
             let conditions = verify.conditions.iter();
-            let conditions: Vec<_> = conditions.map(|held| (&held.text, &held.indicator.text)).collect();
+            let conditions: Vec<_> =
+                conditions.map(|held| (&held.text, held.expressions().join("\n"))).collect();
             (verify.warm_up, verify.within, &verify.on, conditions)
         });
         let substance = format!("{:?}", (&self.steps, proof));

@@ -8,9 +8,10 @@ use super::deployment::{Deployment, DeploymentHistory, RollbackHistory};
 use super::effect::Message;
 use super::event::{Cause, Event, Happening, Refusal};
 use super::rollback::{Phase, Rollback};
-use crate::engine::evaluation::{Evidence, TriggerKey};
+use crate::engine::evaluation::{Baseline, Evidence, TriggerKey};
 use crate::engine::model::{
-    DeploymentId, EffectId, IncidentId, JournalId, PlanName, ReceiverName, RollbackId, Severity, TargetName,
+    DeploymentId, EffectId, IncidentId, IndicatorName, JournalId, PlanName, ReceiverName, RollbackId, Severity,
+    TargetName,
 };
 use crate::engine::time::{Span, Timestamp};
 
@@ -49,6 +50,9 @@ pub struct State {
     pub triggers: BTreeMap<TriggerKey, TriggerState>,
     /// Open incidents, and the last resolved ones.
     pub incidents: BTreeMap<IncidentId, Incident>,
+    /// What indicators were before the deployments: what relative thresholds are relative to.
+    #[serde(with = "pairs", default)]
+    pub baselines: BTreeMap<(TargetName, IndicatorName), Baseline>,
     /// What has been done to each target.
     pub targets: BTreeMap<TargetName, TargetState>,
     /// Rollbacks in flight, and the last ended ones.

@@ -10,33 +10,32 @@ use crate::engine::evaluation::{
 };
 use crate::engine::model::{JournalId, Labels, RollbackId};
 use crate::engine::promql;
-use crate::engine::rules::{Comparison, Condition, Indicator, RuleSet, Then, Trigger, Unit, WindowSpec};
+use crate::engine::rules::{
+    Compare, Comparison, Condition, Indicator, RuleSet, Then, Threshold, Trigger, Unit, WindowSpec,
+};
 use crate::engine::series::{FailureKind, SourceFailure};
 use crate::engine::time::Span;
 
 fn condition(text: &str) -> Condition {
     let query = promql::compile(&promql::parse("errors").unwrap(), &promql::Scope::EVERYTHING).unwrap();
     let indicator = Indicator { name: "errors".into(), unit: Unit::Ratio, text: "errors".to_owned(), query };
-    Condition {
+    Condition::of(Compare {
         indicator: Arc::new(indicator),
         comparison: Comparison::Greater,
-        threshold: 0.02,
+        threshold: Threshold::Fixed(0.02),
         text: text.to_owned(),
-    }
+    })
 }
 
 fn trigger(name: &str) -> Trigger {
+    let window =
+        WindowSpec::Sustained { of: Span::from_secs(60), coverage: 0.9, max_gap: Span::from_secs(15) };
     Trigger {
-        name: name.into(),
-        target: "app".into(),
         sources: BTreeSet::from(["app".into()]),
-        when: condition("errors > 2%"),
-        window: WindowSpec { of: Span::from_secs(60), coverage: 0.9, max_gap: Span::from_secs(15) },
-        severity: Severity::High,
         summary: Some("{target}: {value} of requests fail {nonsense}".to_owned()),
-        runbook: None,
-        then: Then { rollback: Some("back".into()), page: Some("oncall".into()) },
+        then: Then { rollback: Some("back".into()), page: Some("oncall".into()), ..Then::default() },
         fingerprint: name.to_owned(),
+        ..Trigger::new(name.into(), "app".into(), condition("errors > 2%"), window)
     }
 }
 

@@ -8,14 +8,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::groups::{Groups, RULES_SOURCE};
 use super::look::{SourceLook, TriggerLook};
 use super::saved::{SavedMeasurements, SavedWindow};
-use super::shown::shown;
 use super::verdict::{
     CheckVerdict, Evidence, Judged, Judgement, Silence, TriggerKey, UnknownReason, Verdict, WindowFill,
 };
 use super::watch::{Check, DetectVersion, Watch};
 use super::window::{Mark, Window};
 use crate::engine::model::{Labels, METRIC_NAME, Sample, SourceName, TargetName, is_stale_marker};
-use crate::engine::promql::{EvalContext, Value};
+use crate::engine::promql::EvalContext;
 use crate::engine::rules::{Condition, Trigger};
 use crate::engine::series::{
     FailureKind, Interest, MatchOp, Matcher, Observation, Selector, SourceFailure, Sources, Store,
@@ -96,15 +95,17 @@ impl Measurements {
     ) {
         let mut selectors: Vec<Selector> = Vec::new();
         let mut retention = MIN_RETENTION;
-        let plain = watch.rules.triggers.values().map(|trigger| &trigger.when);
-        for condition in plain.chain(read_instead.iter().map(|(condition, _)| *condition)) {
-            selectors.extend(condition.indicator.query.selectors().cloned());
-            retention = retention.max(condition.indicator.query.reach());
+        let plain = watch.rules.triggers.values().flat_map(|trigger| trigger.conditions());
+        let all = plain.chain(read_instead.iter().map(|(condition, _)| *condition));
+        for compare in all.flat_map(Condition::compares) {
+            selectors.extend(compare.indicator.query.selectors().cloned());
+            retention = retention.max(compare.indicator.query.reach());
         }
         for (condition, moved) in read_instead {
             let elsewhere = Sources::Only(moved.values().cloned().collect());
-            let query = &condition.indicator.query;
-            selectors.extend(query.selectors().map(|selector| selector.over(elsewhere.clone())));
+            let queries = condition.compares().into_iter().map(|compare| &compare.indicator.query);
+            let selected = queries.flat_map(|query| query.selectors());
+            selectors.extend(selected.map(|selector| selector.over(elsewhere.clone())));
         }
         retention = retention.max(self.watch_groups(watch, &mut selectors, now));
         selectors.extend(watch.versions.iter().filter_map(|(_, detect)| version_selector(detect)));
@@ -276,7 +277,7 @@ impl Measurements {
             let last = self.windows.get(&key).and_then(|watched| watched.last.clone());
             let (verdict, evidence, window) = match last {
                 Some((verdict, evidence, window)) => (Some(verdict), evidence, window),
-                None => (None, None, WindowFill { of: rule.window.of, ..WindowFill::default() }),
+                None => (None, None, WindowFill { of: rule.window.of(), ..WindowFill::default() }),
             };
             TriggerLook { key, verdict, evidence, window }
         };
@@ -342,7 +343,7 @@ impl Measurements {
             return None;
         }
         let context = EvalContext { wall_offset: watch.wall_offset, ..EvalContext::at(now) };
-        let (met, evidence) = self.measure(&rule.when, &rule.sources, &context);
+        let (met, evidence) = self.measure(&rule.when, &rule.sources, &rule.target, watch, &context);
         // A trigger's condition says what is bad.
         let verdict = match met {
             Ok(true) => Verdict::Breached,
@@ -381,11 +382,9 @@ impl Measurements {
         watch: &Watch<'_>,
         now: Timestamp,
     ) -> Option<CheckVerdict> {
-        let asked = match check.condition.indicator.query.sources() {
-            Sources::Any => watch.paces.keys().cloned().collect(),
-            Sources::Only(names) => names,
-        };
-        let read: BTreeSet<SourceName> = asked
+        let read: BTreeSet<SourceName> = check
+            .condition
+            .sources()
             .into_iter()
             .map(|source| check.read_instead.get(&source).cloned().unwrap_or(source))
             .collect();
@@ -401,7 +400,7 @@ impl Measurements {
         let (met, evidence) = if now < check.not_before {
             (Err(Verdict::NoData), None)
         } else {
-            self.measure(check.condition, &read, &context)
+            self.measure(check.condition, &read, check.target, watch, &context)
         };
         // A verification's condition says what is good.
         let verdict = match met {
@@ -410,55 +409,6 @@ impl Measurements {
             Err(verdict) => verdict,
         };
         Some(CheckVerdict { key: check.key, verdict, evidence })
-    }
-
-    /// Returns whether a condition is met, or the verdict that stands in place of an answer.
-    fn measure(
-        &self,
-        condition: &Condition,
-        sources: &BTreeSet<SourceName>,
-        context: &EvalContext,
-    ) -> (Result<bool, Verdict>, Option<Evidence>) {
-        let unknown = |why| (Err(Verdict::Unknown(why)), None);
-        for source in sources {
-            match self.heard.get(source).and_then(|hearing| hearing.last.as_ref()) {
-                Some(Ok(())) => {}
-                Some(Err(failure)) => {
-                    return unknown(UnknownReason::SourceFailed {
-                        source: source.clone(),
-                        failure: failure.clone(),
-                    });
-                }
-                None => return unknown(UnknownReason::NotYetHeard { source: source.clone() }),
-            }
-        }
-        let evaluated = match condition.indicator.query.evaluate(&self.store, context) {
-            Ok(evaluated) => evaluated,
-            Err(error) => return unknown(UnknownReason::Failed(error.to_string())),
-        };
-        let value = match &evaluated.value {
-            Value::Scalar(value) => *value,
-            Value::Vector(vector) => match vector.as_slice() {
-                [] => return (Err(Verdict::NoData), None),
-                [only] => only.value,
-                several => return unknown(UnknownReason::SeveralSeries(several.len())),
-            },
-            Value::Matrix(_) | Value::String(_) => {
-                return unknown(UnknownReason::Failed("the expression yields no number".to_owned()));
-            }
-        };
-        let evidence = Evidence {
-            value,
-            threshold: Some(condition.threshold),
-            condition: condition.text.clone(),
-            shown: shown(value, condition.indicator.unit),
-            newest_sample: evaluated.newest_sample,
-        };
-        match condition.comparison.met(value, condition.threshold) {
-            Some(met) => (Ok(met), Some(evidence)),
-            // A NaN has no place in a record: JSON knows none, and it is no evidence.
-            None => unknown(UnknownReason::NotANumber),
-        }
     }
 
     fn version(&self, target: &TargetName, detect: &DetectVersion) -> Option<(TargetName, String)> {
@@ -479,6 +429,7 @@ impl Measurements {
 }
 
 mod imported;
+mod measure;
 
 /// A native trigger yields one series: its key has no labels.
 fn key_of(rule: &Trigger) -> TriggerKey {

@@ -1,6 +1,7 @@
 //! Indicators and conditions -> verdicts with evidence, and sustained windows over them.
 
 pub mod alerting;
+pub mod baseline;
 pub mod groups;
 pub mod look;
 pub mod measurements;
@@ -11,6 +12,7 @@ pub mod watch;
 pub mod window;
 
 pub use alerting::{AlertJudgement, AlertRuleStanding, AlertsJudged};
+pub use baseline::{Baseline, Mean};
 pub use groups::{ALERT_NAME, ActiveAlert, AlertState, GroupLook};
 pub use look::{FailingRule, SourceLook, TriggerLook};
 pub use measurements::{MAX_RESTORE_GAP, Measurements};

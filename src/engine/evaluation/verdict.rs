@@ -48,6 +48,8 @@ pub enum UnknownReason {
     SeveralSeries(usize),
     /// The expression could not be evaluated; the text says why.
     Failed(String),
+    /// There is no baseline to compare with; the text says why.
+    NoBaseline(String),
 }
 
 impl fmt::Display for UnknownReason {
@@ -58,6 +60,7 @@ impl fmt::Display for UnknownReason {
             Self::NotANumber => f.write_str("the value is not a number (no traffic?)"),
             Self::SeveralSeries(count) => write!(f, "{count} series where the trigger expects one"),
             Self::Failed(why) => write!(f, "the expression failed: {why}"),
+            Self::NoBaseline(why) => write!(f, "there is no baseline to compare with: {why}"),
         }
     }
 }

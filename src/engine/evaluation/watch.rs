@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use super::baseline::Baseline;
 use super::verdict::CheckKey;
-use crate::engine::model::{Labels, SourceName, TargetName};
+use crate::engine::model::{IndicatorName, Labels, SourceName, TargetName};
 use crate::engine::rules::{Condition, RuleSet};
 use crate::engine::series::{Limits, Selector};
 use crate::engine::time::{Span, Timestamp};
@@ -42,6 +43,8 @@ pub struct Memory {
 pub struct Check<'a> {
     /// Whose.
     pub key: CheckKey,
+    /// What is guarded: its baselines count.
+    pub target: &'a TargetName,
     /// What must hold.
     pub condition: &'a Condition,
     /// No sample older than this is looked at: the eyes are fresh.
@@ -63,6 +66,8 @@ pub struct Watch<'a> {
     pub memory: &'a Memory,
     /// Verifications under way.
     pub checks: Vec<Check<'a>>,
+    /// What indicators were before the deployments: without an entry, relative thresholds cannot be judged.
+    pub baselines: &'a BTreeMap<(TargetName, IndicatorName), Baseline>,
     /// Whether imported groups are evaluated; not once the daemon goes down and asks nobody any more.
     pub evaluates_groups: bool,
     /// What templates show as `$externalLabels`.

@@ -69,29 +69,29 @@ impl Window {
     /// observations a window is full at the earliest instant at which that is proven.
     pub fn due(&self, spec: &WindowSpec) -> Option<Timestamp> {
         let (last, mark) = *self.marks.back()?;
-        let due = self.since? + spec.of;
-        (mark == Mark::Breached && due > last && due <= last + spec.max_gap).then_some(due)
+        let due = self.since? + spec.of();
+        (mark == Mark::Breached && due > last && due <= last + max_gap(spec)).then_some(due)
     }
 
     /// Returns how full the window is.
     pub fn fill(&self, spec: &WindowSpec, now: Timestamp) -> WindowFill {
         let breached = self.breached_time(spec, now);
         let seen_now =
-            matches!(self.marks.back(), Some((at, Mark::Breached)) if now.since(*at) <= spec.max_gap);
-        let long_enough = self.since.is_some_and(|since| now.since(since) >= spec.of);
-        let needed = spec.of.as_secs_f64() * spec.coverage;
+            matches!(self.marks.back(), Some((at, Mark::Breached)) if now.since(*at) <= max_gap(spec));
+        let long_enough = self.since.is_some_and(|since| now.since(since) >= spec.of());
+        let needed = spec.of().as_secs_f64() * coverage(spec);
         let full = seen_now && long_enough && breached.as_secs_f64() >= needed;
-        WindowFill { of: spec.of, breached, since: self.since, full }
+        WindowFill { of: spec.of(), breached, since: self.since, full }
     }
 
     /// Returns how much of the window that ends at `now` is proven to be breached.
     fn breached_time(&self, spec: &WindowSpec, now: Timestamp) -> Span {
-        let start = now - spec.of;
+        let start = now - spec.of();
         let ends = self.marks.iter().skip(1).map(|(at, _)| *at).chain([now]);
         let mut total = Span::ZERO;
         for ((from, mark), next) in self.marks.iter().zip(ends) {
             if *mark == Mark::Breached {
-                let until = next.min(*from + spec.max_gap).min(now);
+                let until = next.min(*from + max_gap(spec)).min(now);
                 total += until.since((*from).max(start));
             }
         }
@@ -100,10 +100,21 @@ impl Window {
 
     /// Drops what lies before the window, but the one observation that speaks for its beginning.
     fn drop_old(&mut self, spec: &WindowSpec, now: Timestamp) {
-        let start = now - spec.of;
+        let start = now - spec.of();
         while self.marks.get(1).is_some_and(|(second, _)| *second <= start) {
             self.marks.pop_front();
         }
+    }
+}
+
+fn max_gap(spec: &WindowSpec) -> Span {
+    spec.max_gap().unwrap_or(Span::ZERO)
+}
+
+fn coverage(spec: &WindowSpec) -> f64 {
+    match *spec {
+        WindowSpec::Sustained { coverage, .. } | WindowSpec::Share { coverage, .. } => coverage,
+        WindowSpec::Count { .. } | WindowSpec::InARow { .. } | WindowSpec::Nominal { .. } => 1.0,
     }
 }
 
@@ -112,7 +123,7 @@ mod tests {
     use super::*;
 
     fn spec(of_s: i64) -> WindowSpec {
-        WindowSpec { of: Span::from_secs(of_s), coverage: 0.9, max_gap: Span::from_secs(15) }
+        WindowSpec::Sustained { of: Span::from_secs(of_s), coverage: 0.9, max_gap: Span::from_secs(15) }
     }
 
     /// Feeds `script` (`B`reached, `H`olds, `?` unknown, `.` no observation) every `every_s`; returns the firing seconds.

@@ -1,21 +1,20 @@
 //! All rule files together -> one [`RuleSet`], or every problem in any of them.
 
+mod fingerprint;
 mod names;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use sha2::{Digest, Sha256};
-
 use super::condition;
 use super::diagnostic::{Diagnostic, Findings, Place, SourceFile, name_hint, placeholder_hint};
 use super::prometheus::{self, GroupDefaults};
-use super::set::{Condition, Indicator, RuleSet, Then, Trigger, WindowSpec};
+use super::set::{Compare, Condition, Indicator, RuleSet, Then, Threshold, Trigger, WindowSpec};
 use super::written::{self, RuleFile, WrittenIndicator, WrittenThen, WrittenTrigger};
 use super::yaml::{self, Scalar};
 use crate::engine::model::{IndicatorName, PlanName, PolicyName, SourceName, TargetName, TriggerName};
 use crate::engine::promql::{self, Plan as QueryPlan, Problem, Scope, TextSpan, ValueType};
-use crate::engine::series::{Limits, Sources};
+use crate::engine::series::Limits;
 use crate::engine::time::Span;
 
 use names::Declaration;
@@ -204,22 +203,16 @@ impl FileScope {
             |name| indicators.in_file(&self.target, self.file.name(), name),
             out,
         )?;
-        let sources = sources_of(&when.indicator);
-        let window = self.window(written, &sources, out);
+        let window = self.window(written, &when.sources(), out);
         let name = TriggerName::from(written.name.value.as_str());
-        let fingerprint = fingerprint(&self.target, &name, &sources, &when, window);
-        Some(Trigger {
-            name,
-            target: self.target.clone(),
-            sources,
-            when,
-            window,
+        let trigger = Trigger {
             severity: written.severity,
             summary: written.summary.as_ref().map(|text| text.value.clone()),
             runbook: written.runbook.as_ref().map(|text| text.value.clone()),
             then,
-            fingerprint,
-        })
+            ..Trigger::new(name, self.target.clone(), when, window)
+        };
+        Some(Trigger { fingerprint: fingerprint::of(&trigger), ..trigger })
     }
 
     fn window(
@@ -244,7 +237,7 @@ impl FileScope {
             );
         }
         let every = slowest.map_or(Span::ZERO, |(every, _)| every);
-        WindowSpec { of, coverage: COVERAGE, max_gap: every.times(GAP_INTERVALS) }
+        WindowSpec::Sustained { of, coverage: COVERAGE, max_gap: every.times(GAP_INTERVALS) }
     }
 
     fn then(&self, written: &WrittenTrigger, catalog: &Catalog, out: &mut Findings) -> Then {
@@ -284,6 +277,7 @@ pub fn consequence(
     }
     Then {
         rollback: written.rollback.as_ref().map(|plan| PlanName::from(plan.value.as_str())),
+        rollback_during: Vec::new(),
         page: written.page.as_ref().map(|policy| PolicyName::from(policy.value.as_str())),
     }
 }
@@ -348,12 +342,12 @@ pub fn condition(
             if let Some(doubt) = threshold.doubt {
                 out.push(Diagnostic { level: super::Level::Warning, ..located(doubt) });
             }
-            Some(Condition {
+            Some(Condition::of(Compare {
                 indicator,
                 comparison: comparing.comparison,
-                threshold: threshold.value,
+                threshold: Threshold::Fixed(threshold.value),
                 text: written.value.trim().to_owned(),
-            })
+            }))
         }
         Err(problem) => {
             out.push(located(problem));
@@ -401,40 +395,6 @@ fn compile_expression(
             .with_hint("look back from now instead: `offset 1h`")
     };
     if plan.pinned().is_empty() { Ok(plan) } else { Err(plan.pinned().iter().map(fixed).collect()) }
-}
-
-/// Returns the sources whose observations can change what an indicator yields.
-pub fn sources_of(indicator: &Indicator) -> BTreeSet<SourceName> {
-    match indicator.query.sources() {
-        Sources::Only(names) => names,
-        // Only where the file's own sources are missing, which is an error.
-        Sources::Any => BTreeSet::new(),
-    }
-}
-
-/// Hashes what decides whether a trigger's window fills; its texts and consequences may change without losing it.
-fn fingerprint(
-    target: &TargetName,
-    name: &TriggerName,
-    sources: &BTreeSet<SourceName>,
-    when: &Condition,
-    window: WindowSpec,
-) -> String {
-    let mut hash = Sha256::new();
-    let mut add = |part: &str| {
-        // The length keeps two neighbours from trading characters.
-        hash.update((part.len() as u64).to_be_bytes());
-        hash.update(part);
-    };
-    add(target.as_str());
-    add(name.as_str());
-    add(&sources.iter().map(SourceName::as_str).collect::<Vec<_>>().join("\n"));
-    add(&when.indicator.text);
-    add(condition::name(when.indicator.unit));
-    add(&when.comparison.to_string());
-    add(&when.threshold.to_string());
-    add(&format!("{} {} {}", window.of, window.coverage, window.max_gap));
-    hex(&hash.finalize())
 }
 
 /// Returns bytes as lower-case hexadecimal text.

@@ -21,5 +21,8 @@ pub use calendar::{Calendar, DayOfWeek};
 pub use compile::{Catalog, Compiled, Lookup, RuleFiles, Verified};
 pub use diagnostic::{Diagnostic, Findings, Level, Place, SourceFile};
 pub use groups::{Group, GroupRule, GroupRuleKind, Route};
-pub use set::{Comparison, Condition, Indicator, RuleSet, Then, Trigger, Unit, WindowSpec};
+pub use set::{
+    Absence, Across, Clear, Compare, Comparison, Condition, During, Indicator, LevelOf, NoData, PAGE_AFTER,
+    RuleSet, Scope, Test, Then, Threshold, Trigger, Unit, WindowSpec,
+};
 pub use template::Template;

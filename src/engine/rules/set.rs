@@ -1,14 +1,21 @@
 //! The compiled rules: whatever can be built here can be judged.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+mod absence;
+mod condition;
+mod window;
+
+pub use absence::{Absence, NoData, PAGE_AFTER};
+pub use condition::{Compare, Comparison, Condition, Test, Threshold};
+pub use window::WindowSpec;
+
 use super::groups::Group;
 use crate::engine::model::{
-    IndicatorName, PlanName, PolicyName, Severity, SourceName, TargetName, TriggerName,
+    CalendarName, IndicatorName, PlanName, PolicyName, Severity, SourceName, TargetName, TriggerName,
 };
 use crate::engine::promql::Plan as QueryPlan;
 use crate::engine::time::Span;
@@ -53,56 +60,6 @@ pub enum Unit {
     Bool,
 }
 
-/// `indicator op threshold`: what is compared.
-#[derive(Clone, Debug)]
-pub struct Condition {
-    /// What is measured.
-    pub indicator: Arc<Indicator>,
-    /// How it is compared.
-    pub comparison: Comparison,
-    /// The threshold, in the indicator's base unit (ratio, seconds, per second, bytes).
-    pub threshold: f64,
-    /// The condition as written, for people.
-    pub text: String,
-}
-
-/// A comparison operator. A NaN meets none of them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Comparison {
-    /// `<`
-    Less,
-    /// `<=`
-    LessOrEqual,
-    /// `>`
-    Greater,
-    /// `>=`
-    GreaterOrEqual,
-    /// `==`
-    Equal,
-    /// `!=`
-    NotEqual,
-}
-
-impl Comparison {
-    /// Returns whether `value op threshold`; `None` for a NaN, which is neither above nor below (E2).
-    pub fn met(self, value: f64, threshold: f64) -> Option<bool> {
-        if value.is_nan() || threshold.is_nan() {
-            return None;
-        }
-        Some(match self {
-            Self::Less => value < threshold,
-            Self::LessOrEqual => value <= threshold,
-            Self::Greater => value > threshold,
-            Self::GreaterOrEqual => value >= threshold,
-            #[expect(clippy::float_cmp, reason = "the author of the rule asked for exact equality")]
-            Self::Equal => value == threshold,
-            #[expect(clippy::float_cmp, reason = "the author of the rule asked for exact inequality")]
-            Self::NotEqual => value != threshold,
-        })
-    }
-}
-
 /// A condition, a sustained window, a severity, and what follows.
 #[derive(Clone, Debug)]
 pub struct Trigger {
@@ -114,8 +71,24 @@ pub struct Trigger {
     pub sources: BTreeSet<SourceName>,
     /// What is bad when it is met.
     pub when: Condition,
+    /// What must be met for it to be judged at all: the guard against verdicts on too little traffic.
+    pub given: Option<Condition>,
+    /// How many observations with a value the window must hold before it is judged.
+    pub min_samples: u32,
+    /// What several series mean.
+    pub across: Across,
     /// For how long it must have been bad.
     pub window: WindowSpec,
+    /// What ends it, beside the promise holding again.
+    pub clear: Option<Clear>,
+    /// How long it goes on firing after the last breach.
+    pub keep_firing_for: Span,
+    /// What missing data means.
+    pub no_data: NoData,
+    /// When it is judged; all of them must be true. Empty is always.
+    pub during: Vec<During>,
+    /// Which level of which trigger it is.
+    pub level: Option<LevelOf>,
     /// How bad it is.
     pub severity: Severity,
     /// The page's first line, with `{placeholders}`.
@@ -124,40 +97,111 @@ pub struct Trigger {
     pub runbook: Option<String>,
     /// What follows.
     pub then: Then,
-    /// Hash of what decides whether the window fills: target, name, sources, expression, unit, threshold, window. Equal
-    /// across a reload means that the window is kept; a better summary or another plan does not lose it.
+    /// Hash of what decides whether the window fills: everything but texts, severity and consequences. Equal across a
+    /// reload means that the window is kept; a better summary or another plan does not lose it.
     pub fingerprint: String,
 }
 
-/// A sustained window: breached at every observation for `of`.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-pub struct WindowSpec {
-    /// Its length; zero fires at the first breach.
-    pub of: Span,
-    /// The share of the window that must have been observed, 0 to 1.
-    pub coverage: f64,
-    /// How long one verdict speaks for the time after it.
-    pub max_gap: Span,
+/// What it means that a condition has a verdict for each of several label sets.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Across {
+    /// One series is expected; more than one is `Unknown`.
+    #[default]
+    One,
+    /// Each value of these labels is judged by itself.
+    Per(Vec<String>),
+    /// Bad where one of them is.
+    Any,
+    /// Bad where all of them are.
+    All,
+    /// Bad where so many of so many are; those that are not there are unknown.
+    Quorum {
+        /// How many.
+        count: u32,
+        /// Of how many.
+        of: u32,
+    },
+}
+
+/// What ends a firing trigger: hysteresis.
+#[derive(Clone, Debug)]
+pub struct Clear {
+    /// What must be met; without one, that `when` is not.
+    pub when: Option<Condition>,
+    /// For how long.
+    pub hold: Span,
+}
+
+/// One word of `during`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct During {
+    /// Whether it must be true or, after `not`, false.
+    pub is: bool,
+    /// What must be.
+    pub scope: Scope,
+}
+
+/// A time in which a trigger is judged.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Scope {
+    /// `deployment`: from its start to its end plus soak.
+    Deployment,
+    /// `stage 25%`: while so much of the traffic goes to the new version, 0 to 1.
+    Stage(f64),
+    /// `soak`: after the deployment's end.
+    Soak,
+    /// A calendar by its name.
+    Calendar(CalendarName),
+}
+
+/// Which level of which trigger a trigger is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LevelOf {
+    /// The trigger as written.
+    pub trigger: TriggerName,
+    /// The levels above this one: while one of them fires, this one opens no incident of its own.
+    pub above: Vec<TriggerName>,
 }
 
 /// What follows when a trigger fires.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Then {
     /// The plan that is run.
     pub rollback: Option<PlanName>,
+    /// When it may be run; outside of it the trigger only pages. Empty is always.
+    pub rollback_during: Vec<During>,
     /// The policy that is notified.
     pub page: Option<PolicyName>,
 }
 
-impl fmt::Display for Comparison {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Less => "<",
-            Self::LessOrEqual => "<=",
-            Self::Greater => ">",
-            Self::GreaterOrEqual => ">=",
-            Self::Equal => "==",
-            Self::NotEqual => "!=",
-        })
+impl Trigger {
+    /// Makes a trigger that pages everybody and does nothing else, with everything as it is where nothing is written.
+    pub fn new(name: TriggerName, target: TargetName, when: Condition, window: WindowSpec) -> Self {
+        Self {
+            sources: when.sources(),
+            name,
+            target,
+            when,
+            given: None,
+            min_samples: 0,
+            across: Across::One,
+            window,
+            clear: None,
+            keep_firing_for: Span::ZERO,
+            no_data: NoData::default(),
+            during: Vec::new(),
+            level: None,
+            severity: Severity::High,
+            summary: None,
+            runbook: None,
+            then: Then::default(),
+            fingerprint: String::new(),
+        }
+    }
+
+    /// Returns every condition whose verdict matters to it.
+    pub fn conditions(&self) -> impl Iterator<Item = &Condition> {
+        let clear = self.clear.as_ref().and_then(|clear| clear.when.as_ref());
+        std::iter::once(&self.when).chain(&self.given).chain(clear)
     }
 }

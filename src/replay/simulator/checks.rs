@@ -169,8 +169,9 @@ impl Checks {
         if hearing.and_then(|hearing| hearing.last_good) != Some(true) {
             return violated("E2", format!("`{}` while {source} does not answer", event.what));
         }
-        let speaks =
-            |hearing: &Hearing| hearing.good_at.is_some_and(|at| event.at.since(at) <= rule.window.max_gap);
+        let speaks = |hearing: &Hearing| {
+            hearing.good_at.is_some_and(|at| Some(event.at.since(at)) <= rule.window.max_gap())
+        };
         match what {
             Some(Timed::Observation(observation)) if rule.sources.contains(&observation.source) => Ok(()),
             None if matches!(event.what, Happening::TriggerFiring { .. }) && hearing.is_some_and(speaks) => {
@@ -196,7 +197,7 @@ impl Checks {
     /// The window before `event` was really looked at.
     fn covered(&self, source: &SourceName, what: Option<&Timed>, event: &Event, window: WindowSpec) -> Found {
         let Some(hearing) = self.hearings.get(source) else { return Ok(()) };
-        let WindowSpec { of, coverage, max_gap } = window;
+        let WindowSpec::Sustained { of, coverage, max_gap } = window else { return Ok(()) };
         let end = match what {
             Some(Timed::Observation(observation)) => observation.at,
             _ => event.at,

@@ -11,7 +11,9 @@ use crate::engine::decision::{
 use crate::engine::evaluation::SourcePace;
 use crate::engine::model::{PlanName, ReceiverName, Severity, SourceName, TargetName};
 use crate::engine::promql::{self, Scope};
-use crate::engine::rules::{Comparison, Condition, Indicator, RuleSet, Then, Trigger, Unit, WindowSpec};
+use crate::engine::rules::{
+    Compare, Comparison, Condition, Indicator, RuleSet, Then, Threshold, Trigger, Unit, WindowSpec,
+};
 use crate::engine::time::Span;
 
 /// The longest deadline of a plan that is drawn.
@@ -112,19 +114,17 @@ fn draw_trigger(
         (_, false) => throughput(source, range, Comparison::Less, 5.0),
     };
     let rollback = random.chance(85).then(|| random.pick(plans));
-    let window =
-        WindowSpec { of: random.secs(0, 60), coverage: random.pick(&[0.8, 0.9]), max_gap: every.times(3) };
+    let window = WindowSpec::Sustained {
+        of: random.secs(0, 60),
+        coverage: random.pick(&[0.8, 0.9]),
+        max_gap: every.times(3),
+    };
     let mut trigger = Trigger {
-        name: format!("Trigger{nth}").into(),
-        target: target.clone(),
         sources: BTreeSet::from([source.clone()]),
-        when,
-        window,
         severity: random.pick(&[Severity::High, Severity::Critical]),
         summary: random.chance(50).then(|| "{target}: {value} of requests fail".to_owned()),
-        runbook: None,
-        then: Then { rollback, page: random.chance(80).then(|| "on-call".into()) },
-        fingerprint: String::new(),
+        then: Then { rollback, page: random.chance(80).then(|| "on-call".into()), ..Then::default() },
+        ..Trigger::new(format!("Trigger{nth}").into(), target.clone(), when, window)
     };
     trigger.fingerprint = fingerprint(&trigger);
     trigger
@@ -190,7 +190,8 @@ fn condition(
     let query = query.unwrap_or_else(|problems| unreachable!("{text}: {problems:?}"));
     let indicator = Indicator { name: name.into(), unit, text, query };
     let text = format!("{name} {comparison} {threshold}");
-    Condition { indicator: Arc::new(indicator), comparison, threshold, text }
+    let threshold = Threshold::Fixed(threshold);
+    Condition::of(Compare { indicator: Arc::new(indicator), comparison, threshold, text })
 }
 
 /// What a reload changes.
@@ -227,7 +228,10 @@ pub(super) fn revise(setup: &Setup, nth: u64, random: &mut Random) -> Option<(Se
         R::RuleChanged => {
             let rule = new.rules.triggers.get_mut(&random.pick(non_empty(&rules)?))?;
             let mut changed = (**rule).clone();
-            changed.window.of = random.secs(0, 60);
+            let length = random.secs(0, 60);
+            if let WindowSpec::Sustained { of, .. } = &mut changed.window {
+                *of = length;
+            }
             changed.fingerprint = fingerprint(&changed);
             *rule = Arc::new(changed);
         }

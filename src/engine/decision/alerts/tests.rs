@@ -16,7 +16,7 @@ fn route_to(target: &str, matched: (&str, &str)) -> Route {
     Route {
         matchers: vec![Matcher::new(matched.0, MatchOp::Equal, matched.1).unwrap()],
         target: target.into(),
-        then: Then { rollback: Some("back".into()), page: None },
+        then: Then { rollback: Some("back".into()), ..Then::default() },
     }
 }
 

@@ -1,6 +1,6 @@
 use super::*;
 use crate::engine::model::Severity;
-use crate::engine::rules::{Comparison, Unit};
+use crate::engine::rules::{Comparison, Test, Unit};
 
 fn catalog() -> Catalog {
     Catalog {
@@ -48,12 +48,16 @@ fn only_trigger(text: &str) -> Trigger {
 fn a_trigger_carries_what_was_written_and_the_defaults() {
     let trigger = only_trigger(&file("avg(x)", r#"when: i >= 2%, then: { rollback: undo, page: ops }"#));
     assert_eq!((trigger.name.as_str(), trigger.target.as_str()), ("T", "app"));
-    assert_eq!(trigger.when.comparison, Comparison::GreaterOrEqual);
-    assert_eq!(trigger.when.indicator.unit, Unit::Ratio);
-    assert_eq!((trigger.when.threshold, trigger.when.text.as_str()), (0.02, "i >= 2%"));
+    let Test::Compare(compare) = &trigger.when.test else { panic!("{:?}", trigger.when) };
+    assert_eq!(compare.comparison, Comparison::GreaterOrEqual);
+    assert_eq!(compare.indicator.unit, Unit::Ratio);
+    assert_eq!((compare.threshold, trigger.when.text.as_str()), (Threshold::Fixed(0.02), "i >= 2%"));
     assert_eq!(trigger.severity, Severity::High);
-    assert_eq!(trigger.then, Then { rollback: Some("undo".into()), page: Some("ops".into()) });
-    let window = WindowSpec { of: Span::ZERO, coverage: 0.9, max_gap: Span::from_secs(60) };
+    assert_eq!(
+        trigger.then,
+        Then { rollback: Some("undo".into()), page: Some("ops".into()), ..Then::default() }
+    );
+    let window = WindowSpec::Sustained { of: Span::ZERO, coverage: 0.9, max_gap: Span::from_secs(60) };
     assert_eq!(trigger.window, window);
 }
 
@@ -67,7 +71,7 @@ fn a_trigger_is_judged_by_the_sources_that_its_expression_reads() {
     for (expr, sources, max_gap_s) in cases {
         let trigger = only_trigger(&file(expr, "when: i > 1%, for: 1m, then: { page: ops }"));
         assert_eq!(trigger.sources.iter().map(SourceName::as_str).collect::<Vec<_>>(), sources, "{expr}");
-        assert_eq!(trigger.window.max_gap, Span::from_secs(max_gap_s), "{expr}");
+        assert_eq!(trigger.window.max_gap(), Some(Span::from_secs(max_gap_s)), "{expr}");
     }
 }
 
@@ -119,7 +123,7 @@ fn names_mean_what_their_file_says() {
     let b = a.replace("expr: a", "expr: b").replace("name: A", "name: B");
     let (compiled, result) = compiled(&[a, &b]);
     assert_eq!(result, Ok(vec![]));
-    let texts: Vec<_> = compiled.rules.triggers.values().map(|t| t.when.indicator.text.as_str()).collect();
+    let texts: Vec<_> = compiled.rules.triggers.values().map(|t| t.when.expressions()[0]).collect();
     assert_eq!(texts, ["a", "b"]);
     let target = TargetName::from("app");
     assert!(matches!(
