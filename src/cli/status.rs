@@ -72,7 +72,7 @@ fn render(status: &DaemonStatus) -> String {
         section(&mut text, "DEPLOYMENTS", deployments(state, status.engine.now));
     }
     section(&mut text, "SOURCES", sources(&status.engine.sources, status.engine.now));
-    section(&mut text, "TRIGGERS", triggers(&status.engine.triggers, state));
+    section(&mut text, "TRIGGERS", triggers(&status.engine.triggers, state, status.engine.now));
     if !status.engine.alerts.is_empty() {
         section(&mut text, "ALERTS OF IMPORTED RULES", alerts(&status.engine.alerts, status.engine.now));
     }
@@ -140,7 +140,7 @@ fn sources(sources: &[SourceLook], now: Timestamp) -> Vec<Vec<String>> {
     sources.iter().map(row).collect()
 }
 
-fn triggers(triggers: &[TriggerLook], state: &State) -> Vec<Vec<String>> {
+fn triggers(triggers: &[TriggerLook], state: &State, now: Timestamp) -> Vec<Vec<String>> {
     let row = |look: &TriggerLook| {
         let standing = match state.triggers.get(&look.key) {
             None => "quiet".to_owned(),
@@ -149,6 +149,15 @@ fn triggers(triggers: &[TriggerLook], state: &State) -> Vec<Vec<String>> {
             }
             Some(TriggerState::Firing { .. }) => "FIRING".to_owned(),
         };
+        if let Some(outside) = &look.outside {
+            let since = now.since(outside.since).rounded();
+            let name = format!("{}/{}", look.key.target, look.key.trigger);
+            return vec![
+                name,
+                "asleep".to_owned(),
+                format!("not judged: only during {}, since {since} ago", outside.scope),
+            ];
+        }
         let seen = match (&look.verdict, &look.evidence) {
             (Some(Verdict::Unknown(why)), _) => format!("cannot be judged: {why}"),
             (Some(Verdict::NoData), _) => "no data".to_owned(),

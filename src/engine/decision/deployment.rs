@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use super::draft::Draft;
 use super::event::{Cause, Happening, Outcome};
-use super::incident::Opening;
+use super::incident::{BLIND_AFTER, Opening};
 use super::state::State;
 use crate::engine::model::{
     CalendarName, DeploymentId, PolicyName, RollbackId, Severity, TargetName, stored_number,
@@ -365,6 +365,12 @@ impl Draft<'_> {
             let why = format!("{rollback} {outcome}");
             self.end_deployment(deployment, DeploymentResult::RolledBack, why);
         }
+    }
+
+    /// Returns whether there should be something to compare with: a deployment has gone on for a while.
+    pub(super) fn compares(&self, target: &TargetName) -> bool {
+        let active = self.state().active_deployment(target.as_str());
+        active.is_some_and(|(_, active)| self.now.since(active.started_at) >= BLIND_AFTER)
     }
 
     /// Ends what has soaked and what nothing is heard of any more.

@@ -7,7 +7,7 @@ use std::fmt;
 use super::deployment::{DeploymentResult, Origin};
 use super::effect::{DeliveryReport, MessageKind, StepHandle, StepResult};
 use super::event::{Cause, CheckSeen, Happening, Outcome, Refusal};
-use crate::engine::evaluation::{Evidence, Verdict};
+use crate::engine::evaluation::{Evidence, Mean, Verdict};
 use crate::engine::rules::Unit;
 
 /// Text from outside, on one line: control characters as escapes.
@@ -116,6 +116,9 @@ impl fmt::Display for Happening {
 
 fn describe_deployment(what: &Happening, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     match what {
+        Happening::TriggerOutOfScope { key, scope } => {
+            write!(f, "{}/{} is no longer judged: it is judged during {scope} only", key.target, key.trigger)
+        }
         Happening::DeploymentStarted { deployment, target, version, previous, origin, outside } => {
             let replaced = previous.as_ref().map(|previous| format!(" (before: {previous})"));
             let how = match origin {
@@ -141,6 +144,15 @@ fn describe_deployment(what: &Happening, f: &mut fmt::Formatter<'_>) -> fmt::Res
         Happening::DeploymentEnded { deployment, result, reason } => {
             write!(f, "deployment {deployment} {result}: {}", OneLine(reason))
         }
+        Happening::BaselineFrozen { target, indicator, baseline } => match &baseline.value {
+            Mean::Of(value) => {
+                let samples = counted(usize::try_from(baseline.samples).unwrap_or(usize::MAX), "sample");
+                write!(f, "{target}: baseline of {indicator} is {value}, the mean of {samples}")
+            }
+            Mean::Refused(why) => {
+                write!(f, "{target}: NO baseline of {indicator}: {}", OneLine(why))
+            }
+        },
         Happening::PointOfNoReturn { target, by, .. } => {
             write!(f, "{target} has its point of no return, by {}", OneLine(by))
         }

@@ -8,10 +8,10 @@ use serde::{Deserialize, Serialize};
 use super::deployment::{DeploymentResult, Origin, Stage};
 use super::effect::{DeliveryReport, Message, StepEnding, StepHandle, StepOrder};
 use super::input::Restart;
-use crate::engine::evaluation::{Evidence, TriggerKey, Verdict};
+use crate::engine::evaluation::{Baseline, Evidence, TriggerKey, Verdict};
 use crate::engine::model::{
-    DeploymentId, EffectId, IncidentId, JournalId, PlanName, ReceiverName, RollbackId, Severity, SourceName,
-    TargetName, stored_number,
+    DeploymentId, EffectId, IncidentId, IndicatorName, JournalId, PlanName, ReceiverName, RollbackId,
+    Severity, SourceName, TargetName, stored_number,
 };
 use crate::engine::time::{Span, Timestamp};
 
@@ -130,6 +130,15 @@ pub enum Happening {
         /// Why it counts as that.
         reason: String,
     },
+    /// What an indicator was before a deployment is kept, or is not to be relied on.
+    BaselineFrozen {
+        /// Whose.
+        target: TargetName,
+        /// Which.
+        indicator: IndicatorName,
+        /// What was measured.
+        baseline: Baseline,
+    },
     /// What a rollback would bring back is gone, or will be.
     PointOfNoReturn {
         /// At which target.
@@ -165,6 +174,13 @@ pub enum Happening {
         evidence: Option<Evidence>,
         /// Whether the rule was removed in place of the promise holding.
         removed: bool,
+    },
+    /// A trigger's time is over: it is no longer judged.
+    TriggerOutOfScope {
+        /// Whose.
+        key: TriggerKey,
+        /// The word of its `during` that is no longer true.
+        scope: String,
     },
     /// Something is wrong.
     IncidentOpened {

@@ -139,10 +139,14 @@ impl Draft<'_> {
     ) -> Result<RollbackId, Refusal> {
         let target = &firing.key.target;
         let permit = super::arbitration::permit(self.state(), self.setup, self.now, incident, target, plan);
-        let permit = match (permit, &firing.barred) {
+        let scopes = super::scopes::scopes_of(self.state(), self.setup, target, self.now);
+        let unmet = scopes.unmet(&firing.then.rollback_during);
+        let barred =
+            unmet.map(|word| Refusal::OutOfScope(word.to_string())).or_else(|| firing.barred.clone());
+        let permit = match (permit, barred) {
             // What is done already says more than what it may not do.
             (Err(done @ (Refusal::Joined(_) | Refusal::AlreadyRun(_))), _) => Err(done),
-            (_, Some(barred)) => Err(barred.clone()),
+            (_, Some(barred)) => Err(barred),
             (permit, None) => permit,
         };
         match permit {

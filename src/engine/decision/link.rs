@@ -6,6 +6,7 @@ use sha2::{Digest, Sha256};
 
 use super::placeholders::SUMMARY_PLACEHOLDERS;
 use super::setup::{Memory, Plan, Policy, Setup, SourcePace, Step, Target, Verify};
+use crate::engine::evaluation::{OWN_PACE, OWN_SOURCE, own};
 use crate::engine::model::{
     CalendarName, Labels, PlanName, PolicyName, ReceiverName, SourceName, TargetName,
 };
@@ -112,6 +113,10 @@ pub fn link(
             .map(|verify| link_verify(verify, &users, &compiled.indicators, declared, &mut out));
         plans.insert(name.clone(), Plan { deadline: plan.deadline, steps: plan.steps.clone(), verify });
     }
+    let mut sources = declared.sources.clone();
+    if own::is_read(&compiled.rules) {
+        sources.insert(OWN_SOURCE.into(), OWN_PACE);
+    }
     let setup = Setup {
         fingerprint: fingerprint(std::iter::once(root_file).chain(rule_files.files)),
         rules: compiled.rules,
@@ -122,7 +127,7 @@ pub fn link(
         plans,
         policies: declared.policies.clone(),
         receivers: declared.receivers.clone(),
-        sources: declared.sources.clone(),
+        sources,
         memory: declared.memory.clone(),
         calendars: declared
             .calendars
@@ -136,9 +141,13 @@ pub fn link(
 fn catalog(declared: &Declared) -> Catalog {
     Catalog {
         targets: declared.targets.iter().map(|(name, target)| (name.clone(), target.plans.clone())).collect(),
-        sources: declared.sources.iter().map(|(name, pace)| (name.clone(), pace.every)).collect(),
+        sources: {
+            let all = declared.sources.iter().map(|(name, pace)| (name.clone(), pace.every));
+            all.chain([(OWN_SOURCE.into(), OWN_PACE.every)]).collect()
+        },
         plans: declared.plan_names.clone(),
         policies: declared.policies.keys().cloned().collect(),
+        calendars: declared.calendars.keys().cloned().collect(),
         limits: declared.memory.limits,
         summary_placeholders: &SUMMARY_PLACEHOLDERS,
         group_defaults: declared.group_defaults,

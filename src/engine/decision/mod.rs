@@ -17,6 +17,7 @@ pub mod link;
 mod paging;
 pub mod placeholders;
 pub mod rollback;
+mod scopes;
 pub mod setup;
 pub mod state;
 
@@ -31,6 +32,7 @@ pub use effect::{
 pub use event::{Cause, CheckSeen, EVENT_VERSION, Event, Happening, Outcome, Refusal};
 pub use input::{Command, EffectOutcome, Input, Restart};
 pub use rollback::{Phase, Rollback};
+pub use scopes::scopes;
 pub use setup::{AtMost, Level, Mode, OnError, Plan, Policy, Setup, Step, StepAction, Target, Verify};
 pub use state::{IllegalTransition, Incident, State, TriggerState, apply};
 

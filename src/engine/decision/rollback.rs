@@ -7,6 +7,7 @@ pub use phase::{Phase, Rollback, StepRecord};
 use super::draft::Draft;
 use super::effect::{Effect, StepHandle, StepOrder, StepResult};
 use super::event::{CheckSeen, Happening, Outcome};
+use super::incident::NO_LONGER_MET;
 use super::placeholders;
 use super::setup::{OnError, Plan};
 use crate::engine::evaluation::{CheckVerdict, Verdict};
@@ -243,7 +244,7 @@ impl<'a> Draft<'a> {
         self.deployment_rolled_back(id, outcome);
         let incident = self.state().rollbacks.get(&id).map(|rollback| rollback.incident);
         if let Some(incident) = incident {
-            self.resolve_if_quiet(incident);
+            self.resolve_if_quiet(incident, NO_LONGER_MET);
         }
     }
 

@@ -10,8 +10,8 @@ use super::event::{Cause, Event, Happening, Refusal};
 use super::rollback::{Phase, Rollback};
 use crate::engine::evaluation::{Baseline, Evidence, TriggerKey};
 use crate::engine::model::{
-    DeploymentId, EffectId, IncidentId, IndicatorName, JournalId, PlanName, ReceiverName, RollbackId, Severity,
-    TargetName,
+    DeploymentId, EffectId, IncidentId, IndicatorName, JournalId, PlanName, ReceiverName, RollbackId,
+    Severity, TargetName,
 };
 use crate::engine::time::{Span, Timestamp};
 
@@ -218,7 +218,8 @@ impl State {
             }
             Happening::TriggerPending { .. }
             | Happening::TriggerFiring { .. }
-            | Happening::TriggerCleared { .. } => self.change_trigger(event)?,
+            | Happening::TriggerCleared { .. }
+            | Happening::TriggerOutOfScope { .. } => self.change_trigger(event)?,
             Happening::IncidentOpened { .. }
             | Happening::IncidentResolved { .. }
             | Happening::RollbackNotBegun { .. } => self.change_incident(event)?,
@@ -236,6 +237,7 @@ impl State {
             | Happening::DeploymentProgressed { .. }
             | Happening::DeploymentFinished { .. }
             | Happening::DeploymentEnded { .. }
+            | Happening::BaselineFrozen { .. }
             | Happening::PointOfNoReturn { .. } => self.change_deployment(event)?,
             Happening::PageDecided { .. } | Happening::DeliveryReported { .. } => self.change_page(event)?,
         }
@@ -264,10 +266,12 @@ impl State {
                 }
                 state => Err(format!("{} cannot fire from {state:?}", key.trigger)),
             },
-            Happening::TriggerCleared { key, .. } => match self.triggers.remove(key) {
-                Some(_) => Ok(()),
-                None => Err(format!("{} is quiet already", key.trigger)),
-            },
+            Happening::TriggerCleared { key, .. } | Happening::TriggerOutOfScope { key, .. } => {
+                match self.triggers.remove(key) {
+                    Some(_) => Ok(()),
+                    None => Err(format!("{} is quiet already", key.trigger)),
+                }
+            }
             _ => Ok(()),
         }
     }

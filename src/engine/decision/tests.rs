@@ -11,14 +11,21 @@ use crate::engine::evaluation::{
 use crate::engine::model::{JournalId, Labels, RollbackId};
 use crate::engine::promql;
 use crate::engine::rules::{
-    Compare, Comparison, Condition, Indicator, RuleSet, Then, Threshold, Trigger, Unit, WindowSpec,
+    BaselineSpec, Compare, Comparison, Condition, Indicator, RuleSet, Then, Threshold, Trigger, Unit,
+    WindowSpec,
 };
 use crate::engine::series::{FailureKind, SourceFailure};
 use crate::engine::time::Span;
 
 fn condition(text: &str) -> Condition {
     let query = promql::compile(&promql::parse("errors").unwrap(), &promql::Scope::EVERYTHING).unwrap();
-    let indicator = Indicator { name: "errors".into(), unit: Unit::Ratio, text: "errors".to_owned(), query };
+    let indicator = Indicator {
+        name: "errors".into(),
+        unit: Unit::Ratio,
+        text: "errors".to_owned(),
+        query,
+        baseline: BaselineSpec::default(),
+    };
     Condition::of(Compare {
         indicator: Arc::new(indicator),
         comparison: Comparison::Greater,

@@ -8,12 +8,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::groups::{Groups, RULES_SOURCE};
 use super::look::{SourceLook, TriggerLook};
 use super::saved::{SavedMeasurements, SavedWindow};
+use super::scopes::Outside;
 use super::verdict::{
     CheckVerdict, Evidence, Judged, Judgement, Silence, TriggerKey, UnknownReason, Verdict, WindowFill,
 };
 use super::watch::{Check, DetectVersion, Watch};
 use super::window::{Mark, Window};
-use crate::engine::model::{Labels, METRIC_NAME, Sample, SourceName, TargetName, is_stale_marker};
+use crate::engine::model::{
+    Labels, METRIC_NAME, Sample, SourceName, TargetName, TriggerName, is_stale_marker,
+};
 use crate::engine::promql::EvalContext;
 use crate::engine::rules::{Condition, Trigger};
 use crate::engine::series::{
@@ -42,6 +45,8 @@ pub struct Measurements {
     ready: Option<Timestamp>,
     /// What groups have written and nobody has fetched yet.
     recorded: Vec<Observation>,
+    /// The triggers that are not judged now.
+    outside: BTreeMap<(TargetName, TriggerName), Outside>,
     /// When series that groups wrote were last looked through for old points.
     retained: Timestamp,
 }
@@ -78,6 +83,7 @@ impl Measurements {
             groups: Groups::default(),
             ready: None,
             recorded: Vec::new(),
+            outside: BTreeMap::new(),
             retained: now,
         };
         new.rewatch(watch, &[], now);
@@ -95,6 +101,10 @@ impl Measurements {
     ) {
         let mut selectors: Vec<Selector> = Vec::new();
         let mut retention = MIN_RETENTION;
+        let relative = freezing::compared(watch.rules.triggers.values().flat_map(|rule| rule.conditions()));
+        for indicator in relative {
+            retention = retention.max(indicator.query.reach() + indicator.baseline.over);
+        }
         let plain = watch.rules.triggers.values().flat_map(|trigger| trigger.conditions());
         let all = plain.chain(read_instead.iter().map(|(condition, _)| *condition));
         for compare in all.flat_map(Condition::compares) {
@@ -133,6 +143,7 @@ impl Measurements {
             self.heard.entry(source.clone()).or_insert_with(new);
         }
         self.note_ready(now);
+        self.outside.retain(|id, _| watch.rules.triggers.get(id).is_some_and(|rule| !rule.during.is_empty()));
         self.windows.retain(|key, watched| {
             let rule = watch.rules.triggers.get(&(key.target.clone(), key.trigger.clone()));
             rule.is_some_and(|rule| rule.fingerprint == watched.fingerprint)
@@ -207,15 +218,15 @@ impl Measurements {
             hearing.last = Some(answer);
         }
         self.note_ready(now);
-        let rules = watch.rules.triggers.values();
-        let judgements: Vec<Judgement> = rules
-            .filter(|rule| rule.sources.contains(source))
-            .filter_map(|rule| self.judge(rule, watch, now))
-            .collect();
+        let rules = watch.rules.triggers.values().filter(|rule| rule.sources.contains(source));
+        let (within, outside) = self.within_scope(rules, watch, now);
+        let judgements: Vec<Judgement> =
+            within.into_iter().filter_map(|rule| self.judge(rule, watch, now)).collect();
         let checks = watch.checks.iter().filter_map(|check| self.check(check, source, watch, now)).collect();
         let mut judged = self.look(watch, now);
         judged.judgements = judgements;
         judged.checks = checks;
+        judged.outside = outside;
         judged.versions =
             watch.versions.iter().filter_map(|(target, detect)| self.version(target, detect)).collect();
         judged
@@ -279,7 +290,8 @@ impl Measurements {
                 Some((verdict, evidence, window)) => (Some(verdict), evidence, window),
                 None => (None, None, WindowFill { of: rule.window.of(), ..WindowFill::default() }),
             };
-            TriggerLook { key, verdict, evidence, window }
+            let outside = self.outside.get(&(rule.target.clone(), rule.name.clone())).cloned();
+            TriggerLook { key, verdict, evidence, window, outside }
         };
         watch.rules.triggers.values().map(look).collect()
     }
@@ -428,8 +440,10 @@ impl Measurements {
     }
 }
 
+mod freezing;
 mod imported;
 mod measure;
+mod scope;
 
 /// A native trigger yields one series: its key has no labels.
 fn key_of(rule: &Trigger) -> TriggerKey {

@@ -1,10 +1,12 @@
 //! The rule file as written: typed, with places, nothing looked up yet.
 
+use super::baseline::{self, WrittenBaseline};
 use super::condition::UNITS;
 use super::decode::{
     Shape, Spanned, check_name, choice, duration, list, named, not_supported, text, texts, wrong_type,
 };
 use super::diagnostic::{Diagnostic, Findings, Place};
+use super::during::{self, WrittenDuring};
 use super::set::Unit;
 use super::yaml::{Node, Scalar};
 use crate::engine::model::Severity;
@@ -33,6 +35,8 @@ pub struct WrittenIndicator {
     pub unit: Option<Unit>,
     /// The expression.
     pub expr: Option<Scalar>,
+    /// How its normal value is taken.
+    pub baseline: WrittenBaseline,
 }
 
 /// A trigger as written.
@@ -50,6 +54,8 @@ pub struct WrittenTrigger {
     pub summary: Option<Scalar>,
     /// Where people read what to do.
     pub runbook: Option<Scalar>,
+    /// When it is judged.
+    pub during: Vec<WrittenDuring>,
     /// What follows.
     pub then: WrittenThen,
 }
@@ -59,6 +65,8 @@ pub struct WrittenTrigger {
 pub struct WrittenThen {
     /// The plan that is run.
     pub rollback: Option<Scalar>,
+    /// When it may be run.
+    pub rollback_during: Vec<WrittenDuring>,
     /// The policy that is notified.
     pub page: Option<Scalar>,
     /// Whether anything was written, readable or not.
@@ -86,15 +94,17 @@ const FILE: Shape = Shape {
 
 const INDICATOR: Shape = Shape {
     what: "an indicator",
-    keys: &["unit", "expr"],
-    later: &["baseline", "description", "good", "total"],
+    keys: &["unit", "expr", "baseline"],
+    later: &["description", "good", "total"],
 };
 
 const TRIGGER: Shape = Shape {
     what: "a trigger",
-    keys: &["name", "when", "for", "severity", "summary", "runbook", "then"],
-    later: &["given", "no_data", "clear", "levels", "during", "due", "per", "any", "all", "share", "labels"],
+    keys: &["name", "when", "for", "severity", "summary", "runbook", "then", "during"],
+    later: &["given", "no_data", "clear", "levels", "due", "per", "any", "all", "share", "labels"],
 };
+
+const ROLLBACK: Shape = Shape { what: "`rollback`", keys: &["plan", "during"], later: &[] };
 
 const THEN: Shape = Shape { what: "`then`", keys: &["rollback", "page"], later: &["recommend", "veto"] };
 
@@ -158,6 +168,10 @@ fn indicator(name: &Scalar, node: &Node, out: &mut Findings) -> Option<WrittenIn
         name: name.clone(),
         unit: unit.and_then(|node| choice(node, "`unit`", &UNITS, out)),
         expr: expr.and_then(|node| text(node, "`expr`", out)).cloned(),
+        baseline: fields
+            .as_ref()
+            .and_then(|fields| fields.get("baseline"))
+            .map_or_else(WrittenBaseline::default, |node| baseline::read(node, out)),
     })
 }
 
@@ -182,6 +196,7 @@ fn trigger(node: &Node, out: &mut Findings) -> Option<WrittenTrigger> {
         severity: severity.unwrap_or(Severity::High),
         summary,
         runbook,
+        during: fields.get("during").map_or_else(Vec::new, |node| during::read(node, out)),
         then,
     })
 }
@@ -193,8 +208,11 @@ pub fn read_then(node: &Node, out: &mut Findings) -> WrittenThen {
         return WrittenThen { something: true, ..WrittenThen::default() };
     };
     let supported = then.get("rollback").is_some() || then.get("page").is_some();
+    let (rollback, rollback_during) =
+        then.get("rollback").map_or((None, Vec::new()), |node| rollback(node, out));
     WrittenThen {
-        rollback: then.get("rollback").and_then(|node| rollback(node, out)),
+        rollback,
+        rollback_during,
         page: then.get("page").and_then(|node| text(node, "`page`", out)).cloned(),
         something: supported || then.has_later("recommend") || then.has_later("veto"),
     }
@@ -220,19 +238,19 @@ fn later_window(written: &str, place: Place) -> Diagnostic {
         .hint("write a duration such as `for: 60s`: breached at every observation for that long")
 }
 
-fn rollback(node: &Node, out: &mut Findings) -> Option<Scalar> {
+/// Reads a plan's name, or a plan with its times.
+fn rollback(node: &Node, out: &mut Findings) -> (Option<Scalar>, Vec<WrittenDuring>) {
     match node {
-        Node::Mapping(_, place) => {
-            out.push(
-                not_supported(place.clone(), "rollback: { plan: ..., during: ... }")
-                    .hint("write the plan's name alone: `rollback: emergency`"),
-            );
-            None
+        Node::Mapping(..) => {
+            let Some(fields) = ROLLBACK.read(node, out) else { return (None, Vec::new()) };
+            let plan = fields.required("plan", out).and_then(|node| text(node, "`plan`", out)).cloned();
+            let during = fields.get("during").map_or_else(Vec::new, |node| during::read(node, out));
+            (plan, during)
         }
         Node::Sequence(..) => {
             out.push(wrong_type(node, "`rollback`", "one plan's name"));
-            None
+            (None, Vec::new())
         }
-        Node::Scalar(_) => text(node, "`rollback`", out).cloned(),
+        Node::Scalar(_) => (text(node, "`rollback`", out).cloned(), Vec::new()),
     }
 }

@@ -12,7 +12,8 @@ use crate::engine::evaluation::SourcePace;
 use crate::engine::model::{PlanName, ReceiverName, Severity, SourceName, TargetName};
 use crate::engine::promql::{self, Scope};
 use crate::engine::rules::{
-    Compare, Comparison, Condition, Indicator, RuleSet, Then, Threshold, Trigger, Unit, WindowSpec,
+    BaselineSpec, Compare, Comparison, Condition, Indicator, RuleSet, Then, Threshold, Trigger, Unit,
+    WindowSpec,
 };
 use crate::engine::time::Span;
 
@@ -188,7 +189,7 @@ fn condition(
     let query = promql::parse(&text).and_then(|expr| promql::compile(&expr, &scope));
     // The expressions are the simulator's own: one that fails is a defect of it.
     let query = query.unwrap_or_else(|problems| unreachable!("{text}: {problems:?}"));
-    let indicator = Indicator { name: name.into(), unit, text, query };
+    let indicator = Indicator { name: name.into(), unit, text, query, baseline: BaselineSpec::default() };
     let text = format!("{name} {comparison} {threshold}");
     let threshold = Threshold::Fixed(threshold);
     Condition::of(Compare { indicator: Arc::new(indicator), comparison, threshold, text })

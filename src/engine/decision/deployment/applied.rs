@@ -3,9 +3,9 @@
 use std::collections::BTreeSet;
 
 use super::record::{Deployment, DeploymentPhase, NoReturn};
-use crate::engine::decision::event::{Event, Happening};
+use crate::engine::decision::event::{Cause, Event, Happening};
 use crate::engine::decision::state::{State, TargetState};
-use crate::engine::model::DeploymentId;
+use crate::engine::model::{DeploymentId, TargetName};
 use crate::engine::time::{Span, Timestamp};
 
 /// How many ended deployments stay in memory; all of them stay in the journal.
@@ -26,6 +26,10 @@ impl State {
             Happening::PointOfNoReturn { target, at, by } => {
                 let history = &mut self.targets.entry(target.clone()).or_default().deployments;
                 history.no_return = Some(NoReturn { at: *at, by: by.clone() });
+                Ok(())
+            }
+            Happening::BaselineFrozen { target, indicator, baseline } => {
+                self.baselines.insert((target.clone(), indicator.clone()), baseline.clone());
                 Ok(())
             }
             what => {
@@ -95,6 +99,16 @@ impl State {
         for id in over.iter().rev().skip(ENDED_REMEMBERED) {
             self.deployments.remove(id);
         }
+    }
+
+    /// Returns why what is measured at a target now is not its normal state, where an incident says so.
+    pub fn trouble_of(&self, target: &TargetName) -> Option<String> {
+        let open = self.incidents.iter().find(|(_, incident)| {
+            incident.target == *target
+                && incident.resolved_at.is_none()
+                && matches!(incident.cause, Cause::Trigger(_) | Cause::Silent(_))
+        });
+        open.map(|(id, incident)| format!("incident {id} was open before it ({})", incident.cause))
     }
 
     /// Returns the deployment of `target` that is under way or soaks.
