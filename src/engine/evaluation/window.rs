@@ -1,9 +1,10 @@
 //! Sustained windows: a promise must be broken for a while before it counts.
 //!
-//! `for: 60s` means what it means in Prometheus: breached at every observation for 60 s, counted from the first breach.
-//! Time that was not observed counts neither as breached nor as healthy: a verdict speaks for the time after it until the
-//! next verdict, but for no longer than `max_gap`; and the window fires only where enough of it is covered. A failed
-//! scrape therefore neither resets the clock nor feeds it, and nothing ever fires from a gap alone.
+//! Two families. *Time*: `60s` is what it is in Prometheus, breached at every observation for 60 s, counted from the first
+//! breach; `80% of 60s` is a share of the time that was observed. A verdict speaks for the time after it until the next
+//! verdict, but for no longer than `max_gap`; time that nothing speaks for counts neither as breached nor as healthy, and
+//! a window fires only where enough of it is covered. *Observations*: `3 in 5m`, `11 in a row`, and the nominal form
+//! count breaches and nothing else. Nothing ever fires from a gap alone: the last verdict must be a breach.
 
 use std::collections::VecDeque;
 
@@ -12,6 +13,10 @@ use serde::{Deserialize, Serialize};
 use super::verdict::WindowFill;
 use crate::engine::rules::WindowSpec;
 use crate::engine::time::{Span, Timestamp};
+
+/// Observations in a row that lie further apart than this are not in a row any more; restarts drop windows after the
+/// same time.
+const ROW_BREAKS_AFTER: Span = Span::from_secs(3600);
 
 /// What one observation means for a window.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -28,10 +33,66 @@ pub enum Mark {
 /// One trigger's window over one label set.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Window {
-    /// The first breach since the promise last held.
+    /// The first breach that still counts.
     since: Option<Timestamp>,
-    /// Observations since then, oldest first; none older than the window needs.
+    /// The observations that it needs, oldest first.
     marks: VecDeque<(Timestamp, Mark)>,
+}
+
+/// The terms of a window over time.
+#[derive(Clone, Copy)]
+struct Terms {
+    /// `None` asks for every observation.
+    share: Option<f64>,
+    of: Span,
+    coverage: f64,
+    max_gap: Span,
+}
+
+/// The terms of a window over observations.
+#[derive(Clone, Copy)]
+struct Tally {
+    needed: u32,
+    /// How old a breach may be; `None` where only the row counts.
+    within: Option<Span>,
+    /// Whether a breach of exactly that age still counts.
+    is_closed: bool,
+}
+
+/// The two families of windows.
+#[derive(Clone, Copy)]
+enum Kind {
+    Time(Terms),
+    Observations(Tally),
+}
+
+fn kind(spec: &WindowSpec) -> Kind {
+    let needed = spec.needed().unwrap_or(1);
+    match *spec {
+        WindowSpec::Sustained { of, coverage, max_gap } => {
+            Kind::Time(Terms { share: None, of, coverage, max_gap })
+        }
+        WindowSpec::Share { share, of, coverage, max_gap } => {
+            Kind::Time(Terms { share: Some(share), of, coverage, max_gap })
+        }
+        WindowSpec::Count { of, .. } => {
+            Kind::Observations(Tally { needed, within: Some(of), is_closed: false })
+        }
+        WindowSpec::InARow { .. } => Kind::Observations(Tally { needed, within: None, is_closed: false }),
+        // The scripts that this stands in for count a sample whose age is the window's length.
+        WindowSpec::Nominal { of, .. } => {
+            Kind::Observations(Tally { needed, within: Some(of), is_closed: true })
+        }
+    }
+}
+
+/// Returns whether `part` is at least `share` of `whole`, exactly: shares are written in percent, and a hundredth of a
+/// percent of a percent is as fine as they get.
+fn is_share(part: Span, share: f64, whole: Span) -> bool {
+    const WHOLE: i128 = 1_000_000;
+    #[expect(clippy::cast_possible_truncation, reason = "a share is at most 1: at most a million")]
+    let millionths = (share * 1e6).round() as i128;
+    i128::from(part.as_millis()) * WHOLE >= millionths * i128::from(whole.as_millis())
 }
 
 impl Window {
@@ -42,16 +103,21 @@ impl Window {
         if self.marks.back().is_some_and(|(last, _)| now < *last) {
             return self.fill(spec, now);
         }
+        match kind(spec) {
+            Kind::Time(terms) if terms.share.is_some() => self.observe_share(terms, now, mark),
+            Kind::Time(terms) => self.observe_sustained(terms, now, mark),
+            Kind::Observations(tally) => self.observe_counted(tally, now, mark),
+        }
+        self.fill(spec, now)
+    }
+
+    fn observe_sustained(&mut self, terms: Terms, now: Timestamp, mark: Mark) {
         match mark {
-            Mark::Holds => {
-                self.marks.clear();
-                self.since = None;
-            }
+            Mark::Holds => *self = Self::default(),
             Mark::Breached | Mark::Uncovered => {
                 // A breach so long ago that nothing of it is left in the window proves nothing about this one.
-                if mark == Mark::Breached && self.breached_time(spec, now).is_zero_or_negative() {
-                    self.marks.clear();
-                    self.since = None;
+                if mark == Mark::Breached && self.time(Mark::Breached, terms, now).is_zero_or_negative() {
+                    *self = Self::default();
                 }
                 if mark == Mark::Breached {
                     self.since.get_or_insert(now);
@@ -61,176 +127,142 @@ impl Window {
                 }
             }
         }
-        self.drop_old(spec, now);
-        self.fill(spec, now)
+        self.drop_old(terms, now);
+    }
+
+    fn observe_share(&mut self, terms: Terms, now: Timestamp, mark: Mark) {
+        self.marks.push_back((now, mark));
+        self.drop_old(terms, now);
+        // What was healthy before the first breach proves that the time was watched, so it stays.
+        let breaches = self.marks.iter().filter(|(_, mark)| *mark == Mark::Breached);
+        self.since = breaches.map(|(at, _)| *at).find(|at| *at + terms.max_gap > now - terms.of);
+    }
+
+    fn observe_counted(&mut self, tally: Tally, now: Timestamp, mark: Mark) {
+        let is_row = tally.within.is_none();
+        let last_breach = self.marks.iter().rev().find(|(_, mark)| *mark == Mark::Breached);
+        if is_row
+            && (mark == Mark::Holds || last_breach.is_some_and(|(at, _)| now.since(*at) > ROW_BREAKS_AFTER))
+        {
+            *self = Self::default();
+        }
+        // An observation that is no breach says only that the last one was none.
+        self.marks.retain(|(_, mark)| *mark == Mark::Breached);
+        let needed = usize::try_from(tally.needed).unwrap_or(usize::MAX);
+        while self.marks.front().is_some_and(|(at, _)| !tally.counts(*at, now)) {
+            self.marks.pop_front();
+        }
+        if mark == Mark::Breached && self.marks.len() >= needed {
+            self.marks.pop_front();
+        }
+        if mark == Mark::Breached || !self.marks.is_empty() {
+            self.marks.push_back((now, mark));
+        }
+        let oldest = self.marks.front().filter(|(_, mark)| *mark == Mark::Breached).map(|(at, _)| *at);
+        // A row that goes on for longer than is needed is remembered by its beginning.
+        self.since = if is_row { oldest.and(self.since).or(oldest) } else { oldest };
     }
 
     /// Returns when the window will be full by the last verdict alone, if it speaks for long enough: between two
     /// observations a window is full at the earliest instant at which that is proven.
     pub fn due(&self, spec: &WindowSpec) -> Option<Timestamp> {
+        let Kind::Time(terms) = kind(spec) else { return None };
         let (last, mark) = *self.marks.back()?;
-        let due = self.since? + spec.of();
-        (mark == Mark::Breached && due > last && due <= last + max_gap(spec)).then_some(due)
+        let end = last + terms.max_gap;
+        if mark != Mark::Breached || !self.is_full(terms, end) || self.is_full(terms, last) {
+            return None;
+        }
+        // While the last verdict is a breach and speaks, breached time does not shrink and healthy time does not grow:
+        // once full, full until `end`.
+        let (mut before, mut after) = (last, end);
+        while after.since(before) > Span::from_millis(1) {
+            let middle = before + Span::from_millis(after.since(before).as_millis() / 2);
+            if self.is_full(terms, middle) {
+                after = middle;
+            } else {
+                before = middle;
+            }
+        }
+        Some(after)
     }
 
     /// Returns how full the window is.
     pub fn fill(&self, spec: &WindowSpec, now: Timestamp) -> WindowFill {
-        let breached = self.breached_time(spec, now);
-        let seen_now =
-            matches!(self.marks.back(), Some((at, Mark::Breached)) if now.since(*at) <= max_gap(spec));
-        let long_enough = self.since.is_some_and(|since| now.since(since) >= spec.of());
-        let needed = spec.of().as_secs_f64() * coverage(spec);
-        let full = seen_now && long_enough && breached.as_secs_f64() >= needed;
-        WindowFill { of: spec.of(), breached, since: self.since, full }
+        match kind(spec) {
+            Kind::Time(terms) => WindowFill {
+                of: terms.of,
+                breached: self.time(Mark::Breached, terms, now),
+                covered: self.time(Mark::Breached, terms, now) + self.time(Mark::Holds, terms, now),
+                since: self.since,
+                count: None,
+                still: self.is_bad(terms, now),
+                full: self.is_full(terms, now),
+            },
+            Kind::Observations(tally) => {
+                let counted =
+                    self.marks.iter().filter(|(at, mark)| *mark == Mark::Breached && tally.counts(*at, now));
+                let counted = u32::try_from(counted.count()).unwrap_or(u32::MAX);
+                let still = counted >= tally.needed;
+                let seen_now = matches!(self.marks.back(), Some((_, Mark::Breached)));
+                WindowFill {
+                    of: spec.of(),
+                    breached: Span::ZERO,
+                    covered: Span::ZERO,
+                    since: self.since,
+                    count: Some((counted, tally.needed)),
+                    still,
+                    full: still && seen_now,
+                }
+            }
+        }
     }
 
-    /// Returns how much of the window that ends at `now` is proven to be breached.
-    fn breached_time(&self, spec: &WindowSpec, now: Timestamp) -> Span {
-        let start = now - spec.of();
+    fn is_full(&self, terms: Terms, now: Timestamp) -> bool {
+        let seen_now =
+            matches!(self.marks.back(), Some((at, Mark::Breached)) if now.since(*at) <= terms.max_gap);
+        let covered = || self.time(Mark::Breached, terms, now) + self.time(Mark::Holds, terms, now);
+        seen_now && self.is_bad(terms, now) && is_share(covered(), terms.coverage, terms.of)
+    }
+
+    /// Returns whether what was observed of the window is as bad as it takes, however little that is.
+    fn is_bad(&self, terms: Terms, now: Timestamp) -> bool {
+        let Some(since) = self.since else { return false };
+        let Some(share) = terms.share else { return now.since(since) >= terms.of };
+        let breached = self.time(Mark::Breached, terms, now);
+        is_share(breached, share, breached + self.time(Mark::Holds, terms, now))
+    }
+
+    /// Returns how much of the window that ends at `now` is proven to be what `wanted` says.
+    fn time(&self, wanted: Mark, terms: Terms, now: Timestamp) -> Span {
+        let start = now - terms.of;
         let ends = self.marks.iter().skip(1).map(|(at, _)| *at).chain([now]);
         let mut total = Span::ZERO;
         for ((from, mark), next) in self.marks.iter().zip(ends) {
-            if *mark == Mark::Breached {
-                let until = next.min(*from + max_gap(spec)).min(now);
-                total += until.since((*from).max(start));
+            if *mark == wanted {
+                let (from, until) = ((*from).max(start), next.min(*from + terms.max_gap).min(now));
+                if until > from {
+                    total += until.since(from);
+                }
             }
         }
         total
     }
 
     /// Drops what lies before the window, but the one observation that speaks for its beginning.
-    fn drop_old(&mut self, spec: &WindowSpec, now: Timestamp) {
-        let start = now - spec.of();
+    fn drop_old(&mut self, terms: Terms, now: Timestamp) {
+        let start = now - terms.of;
         while self.marks.get(1).is_some_and(|(second, _)| *second <= start) {
             self.marks.pop_front();
         }
     }
 }
 
-fn max_gap(spec: &WindowSpec) -> Span {
-    spec.max_gap().unwrap_or(Span::ZERO)
-}
-
-fn coverage(spec: &WindowSpec) -> f64 {
-    match *spec {
-        WindowSpec::Sustained { coverage, .. } | WindowSpec::Share { coverage, .. } => coverage,
-        WindowSpec::Count { .. } | WindowSpec::InARow { .. } | WindowSpec::Nominal { .. } => 1.0,
+impl Tally {
+    fn counts(&self, at: Timestamp, now: Timestamp) -> bool {
+        let age = now.since(at);
+        self.within.is_none_or(|within| if self.is_closed { age <= within } else { age < within })
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn spec(of_s: i64) -> WindowSpec {
-        WindowSpec::Sustained { of: Span::from_secs(of_s), coverage: 0.9, max_gap: Span::from_secs(15) }
-    }
-
-    /// Feeds `script` (`B`reached, `H`olds, `?` unknown, `.` no observation) every `every_s`; returns the firing seconds.
-    fn fires(of_s: i64, every_s: i64, script: &str) -> Vec<i64> {
-        let (mut window, spec) = (Window::default(), spec(of_s));
-        let mut fired = Vec::new();
-        for (step, letter) in script.chars().enumerate() {
-            let now_s = i64::try_from(step).unwrap() * every_s;
-            let mark = match letter {
-                'B' => Mark::Breached,
-                'H' => Mark::Holds,
-                '?' => Mark::Uncovered,
-                _ => continue,
-            };
-            if window.observe(&spec, Timestamp::from_millis(now_s * 1000), mark).full {
-                fired.push(now_s);
-            }
-        }
-        fired
-    }
-
-    #[test]
-    fn fires_at_the_first_observation_that_is_the_window_s_length_after_the_first_breach() {
-        assert_eq!(fires(60, 5, "BBBBBBBBBBBBBB"), [60, 65]);
-        assert_eq!(fires(0, 5, "HB"), [5], "a window of zero fires at the first breach");
-        assert_eq!(fires(7, 5, "HBBBB"), [15, 20], "between two observations nothing is known");
-    }
-
-    #[test]
-    fn one_healthy_observation_starts_the_window_anew() {
-        assert_eq!(fires(20, 5, "BBBBHBBBBB"), [45]);
-        assert_eq!(fires(20, 5, "BBHBBHBBHBBH"), [0_i64; 0]);
-    }
-
-    #[test]
-    fn unknown_time_neither_resets_nor_feeds_the_clock() {
-        // One of twelve unknown: 55 of 60 s are proven, more than 90 %.
-        assert_eq!(fires(60, 5, "BBBBB?BBBBBBB").first(), Some(&60));
-        // Three in a row: 45 of 60 s. The window slides until enough of it is proven.
-        assert_eq!(fires(60, 5, "BBB???BBBBBBBBBBBBB").first(), Some(&85));
-        assert_eq!(fires(20, 5, "BB??????????"), [0_i64; 0], "nothing fires from what was not seen");
-    }
-
-    #[test]
-    fn a_gap_is_covered_for_max_gap_and_no_longer() {
-        // 10 s without an observation are within max_gap.
-        assert_eq!(fires(60, 5, "BBBB.BBBBBBBB").first(), Some(&60));
-        // After 10 minutes of nothing, the first breach is where the window begins.
-        let script = format!("BBBB{}BBBBBBBBBBBBBB", ".".repeat(120));
-        assert_eq!(fires(60, 5, &script).first(), Some(&(124 * 5 + 60)));
-    }
-
-    #[test]
-    fn between_two_observations_it_is_full_as_soon_as_the_last_verdict_proves_it() {
-        let (mut window, spec) = (Window::default(), spec(10));
-        let at = |ms| Timestamp::from_millis(ms);
-        for ms in [0, 5000, 9999] {
-            assert!(!window.observe(&spec, at(ms), Mark::Breached).full);
-        }
-        assert_eq!(window.due(&spec), Some(at(10_000)));
-        assert!(window.fill(&spec, at(10_000)).full);
-        window.observe(&spec, at(10_001), Mark::Uncovered);
-        assert_eq!(window.due(&spec), None, "an unknown verdict proves nothing");
-    }
-
-    /// What the window means, second by second, without any cleverness.
-    fn slow_model(of_s: i64, marks: &[(i64, Mark)]) -> Vec<i64> {
-        let (coverage, max_gap) = (0.9, 15);
-        let mut fired = Vec::new();
-        for (at, &(now, mark)) in marks.iter().enumerate() {
-            if mark != Mark::Breached {
-                continue;
-            }
-            let seen = &marks[..=at];
-            let held = seen.iter().rposition(|(_, mark)| *mark == Mark::Holds).map_or(0, |held| held + 1);
-            let seen = &seen[held..];
-            let breached_at = |second: i64, upto: usize| {
-                let ruling = seen[..upto].iter().rev().find(|(from, _)| *from <= second);
-                ruling.is_some_and(|(from, mark)| *mark == Mark::Breached && second < from + max_gap)
-            };
-            let proven =
-                |now: i64, upto: usize| (now - of_s..now).filter(|second| breached_at(*second, upto)).count();
-            // The window begins anew at a breach before which nothing in the window is proven.
-            let since =
-                (0..seen.len()).rev().find(|&i| seen[i].1 == Mark::Breached && proven(seen[i].0, i) == 0);
-            let Some(since) = since.map(|i| seen[i].0) else { continue };
-            let needed = of_s as f64 * coverage;
-            if now - since >= of_s && proven(now, seen.len()) as f64 >= needed {
-                fired.push(now);
-            }
-        }
-        fired
-    }
-
-    proptest::proptest! {
-        #[test]
-        fn equals_a_slow_obvious_model(of_s in 1_i64..90, steps in proptest::collection::vec((1_i64..25, 0..6_u8), 1..60)) {
-            let mut now = 0;
-            let marks: Vec<(i64, Mark)> = steps.iter().map(|&(gap, kind)| {
-                now += gap;
-                (now, match kind { 0 => Mark::Holds, 1 => Mark::Uncovered, _ => Mark::Breached })
-            }).collect();
-            let (mut window, spec) = (Window::default(), spec(of_s));
-            let fired: Vec<i64> = marks.iter().filter(|(at, mark)| {
-                window.observe(&spec, Timestamp::from_millis(at * 1000), *mark).full
-            }).map(|(at, _)| *at).collect();
-            proptest::prop_assert_eq!(fired, slow_model(of_s, &marks));
-        }
-    }
-}
+mod tests;

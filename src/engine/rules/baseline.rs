@@ -1,9 +1,9 @@
 //! `baseline` of an indicator: what is taken as its normal value before a deployment, and when that may be relied on.
 
-use super::condition;
+use super::condition::{self, Parsed};
 use super::decode::{Shape, Spanned, boolean, positive_duration, text};
 use super::diagnostic::{Diagnostic, Findings};
-use super::set::Unit;
+use super::set::{Threshold, Unit};
 use super::yaml::{Node, Scalar};
 use crate::engine::time::Span;
 
@@ -108,9 +108,20 @@ impl WrittenBaseline {
 
 /// Reads a value in an indicator's unit, as in a condition.
 fn floor(written: &Scalar, unit: Unit, out: &mut Findings) -> Option<f64> {
-    let threshold = condition::parse(&format!("value > {}", written.value.trim()));
-    match threshold.and_then(|comparing| comparing.threshold_in(unit)) {
-        Ok(threshold) => Some(threshold.value),
+    let in_unit = |parsed: Parsed| match parsed {
+        Parsed::Compare(comparing) => comparing.threshold_in(unit).map(|read| read.threshold),
+        // A value that is more than one comparison is none; what is told of it stands at the value.
+        _ => Ok(Threshold::OfBaseline { factor: 1.0, bound: None }),
+    };
+    match condition::parse(&format!("value > {}", written.value.trim())).and_then(in_unit) {
+        Ok(Threshold::Fixed(value)) => Some(value),
+        Ok(Threshold::OfBaseline { .. }) => {
+            let message = "`min` must be a value in the indicator's unit";
+            out.push(
+                Diagnostic::error("bad-threshold", written.place(), message).hint("such as `5ms` or `0.1%`"),
+            );
+            None
+        }
         Err(problem) => {
             out.push(
                 Diagnostic::error(problem.code, written.place(), problem.message).maybe_hint(problem.hint),

@@ -168,7 +168,14 @@ fn key() -> TriggerKey {
 
 fn evidence(value: f64, shown: &str) -> Evidence {
     let condition = "error_rate > 5%".to_owned();
-    Evidence { value, threshold: Some(0.05), condition, shown: shown.to_owned(), newest_sample: None }
+    Evidence {
+        value,
+        threshold: Some(0.05),
+        condition,
+        shown: shown.to_owned(),
+        newest_sample: None,
+        labels: Labels::empty(),
+    }
 }
 
 fn saw(verdicts: &[(Verdict, Option<&str>)]) -> Happening {
