@@ -67,6 +67,15 @@ fn render(status: &DaemonStatus) -> String {
             text.push_str(&format!("READ-ONLY API CANNOT LISTEN AT {address}: {why}\n"));
         }
     }
+    match &status.ingest {
+        Listening::Off => {}
+        Listening::Served(address) => {
+            text.push_str(&format!("deployments are taken at http://{address}/deployments\n"));
+        }
+        Listening::Failing { address, why } => {
+            text.push_str(&format!("INGEST CANNOT LISTEN AT {address}: {why}\n"));
+        }
+    }
     section(&mut text, "TARGETS", targets(status));
     if !state.deployments.is_empty() {
         section(&mut text, "DEPLOYMENTS", deployments(state, status.engine.now));

@@ -66,6 +66,7 @@ pub(super) fn resolve(written: Written, file: &Path, out: &mut Findings) -> (Con
         state: written.state,
         control: written.control,
         listen: written.listen,
+        ingest: written.ingest,
         query: written.query,
         external_url: written.external_url,
         sources: written

@@ -5,12 +5,13 @@ use std::path::{Path, PathBuf};
 
 use super::address;
 use super::calendar::{self, Calendars};
+use super::ingest;
 use super::listen;
 use super::memory;
 use super::receiver::{self, WrittenPolicy};
 use super::rollback::{self, WrittenPlan};
 use super::route;
-use super::settings::{QueryLimits, Receiver};
+use super::settings::{Ingest, QueryLimits, Receiver};
 use super::source::{self, Source};
 use super::target::{self, WrittenTarget};
 use crate::engine::model::Labels;
@@ -41,8 +42,9 @@ const ROOT: Shape = Shape {
         "escalations",
         "routes",
         "calendars",
+        "ingest",
     ],
-    later: &["people", "schedules", "ingest", "heartbeat", "silences"],
+    later: &["people", "schedules", "heartbeat", "silences"],
 };
 
 const DEFAULT_STATE: &str = "/var/lib/rearguard";
@@ -57,6 +59,7 @@ pub(super) struct Written {
     pub(super) state: PathBuf,
     pub(super) control: PathBuf,
     pub(super) listen: Option<SocketAddr>,
+    pub(super) ingest: Option<Ingest>,
     pub(super) query: QueryLimits,
     pub(super) external_url: Option<String>,
     pub(super) external_labels: Labels,
@@ -86,6 +89,7 @@ pub(super) fn read(root: &Node, directory: &Path, out: &mut Findings) -> Option<
         state: path(&fields, "state", DEFAULT_STATE, directory, out),
         control: path(&fields, "control", DEFAULT_CONTROL, directory, out),
         listen: listen::listen(&fields, out),
+        ingest: fields.get("ingest").and_then(|node| ingest::read(node, directory, out)),
         query: listen::limits(&fields, out),
         external_url: outside(&fields, out),
         external_labels: fields

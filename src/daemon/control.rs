@@ -84,6 +84,8 @@ pub struct Behind {
     pub queries: Queries,
     /// How the HTTP listener does.
     pub listening: watch::Receiver<Listening>,
+    /// How the listener for what comes in does.
+    pub ingest: watch::Receiver<Listening>,
 }
 
 /// The socket.
@@ -183,6 +185,7 @@ impl Peer {
         match answer.await {
             Ok(mut status) => {
                 status.listening = self.behind.listening.borrow().clone();
+                status.ingest = self.behind.ingest.borrow().clone();
                 Answer::Status(status)
             }
             Err(_) => Answer::Error("the engine is going down".to_owned()),

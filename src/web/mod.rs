@@ -13,7 +13,7 @@ mod query;
 mod reply;
 mod rules;
 mod series;
-mod server;
+pub mod server;
 
 use std::time::Duration;
 
@@ -25,10 +25,14 @@ use axum::routing::{MethodRouter, get};
 use serde_json::json;
 use tower_http::catch_panic::CatchPanicLayer;
 
+use crate::daemon::listener::Opening;
 use crate::daemon::queries::Queries;
 use reply::Refusal;
 
-pub use server::serve;
+/// Serves the read-only API until it is over.
+pub async fn serve(opening: Opening<Queries>) {
+    server::serve(opening, "the read-only API", router).await;
+}
 
 /// The version of Prometheus whose language and API are spoken; clients choose their requests by it.
 const PROMETHEUS_LEVEL: &str = "3.14.0";
