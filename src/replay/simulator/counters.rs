@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 /// Everything that the worlds taken together must have contained.
-pub const EXPECTED: [&str; 65] = [
+pub const EXPECTED: [&str; 72] = [
     "crash",
     "crash before commit",
     "crash after commit, before effects",
@@ -69,6 +69,13 @@ pub const EXPECTED: [&str; 65] = [
     "refused: at most",
     "refused: journal",
     "refused: stopping",
+    "refused: point of no return",
+    "deployment announced",
+    "deployment detected",
+    "deployment succeeded",
+    "deployment failed",
+    "deployment rolled back",
+    "deployment abandoned",
 ];
 
 /// How often each thing happened.

@@ -95,7 +95,12 @@ fn draw_target(setup: &mut Setup, target: usize, every: Span, random: &mut Rando
             metric: "app_build_info".to_owned(),
             label: "version".to_owned(),
         }),
-        deployments: DeploymentSettings::default(),
+        deployments: DeploymentSettings {
+            soak: random.pick(&[Span::ZERO, Span::from_secs(60), Span::from_secs(600)]),
+            abandon_after: random.secs(60, 600),
+            point_of_no_return: random.chance(10).then(|| random.secs(0, 120)),
+            ..DeploymentSettings::default()
+        },
     };
     setup.targets.insert(name, guarded);
 }

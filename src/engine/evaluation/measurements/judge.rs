@@ -95,11 +95,13 @@ impl Watched {
     /// each of them: the same value is not counted twice.
     fn fill(&mut self, rule: &Trigger, at: Instant<'_>, mark: Mark) -> WindowFill {
         self.round.insert(at.source.clone());
+        // The first verdict comes when every source has answered.
+        let is_first = self.last.is_none();
         let is_counted = matches!(
             rule.window,
             WindowSpec::Count { .. } | WindowSpec::InARow { .. } | WindowSpec::Nominal { .. }
         );
-        if is_counted && !self.round.is_superset(&rule.sources) {
+        if is_counted && !is_first && !self.round.is_superset(&rule.sources) {
             return self.window.fill(&rule.window, at.now);
         }
         self.round.clear();

@@ -185,7 +185,7 @@ fn levels(node: &Node, shared: &WrittenTerms, out: &mut Findings) -> Vec<Written
         let Some(key) = fields.key(name) else { continue };
         found.push(WrittenLevel { name: key.clone(), severity, terms: terms(&own, out) });
     }
-    if found.is_empty() {
+    if matches!(node, Node::Mapping(written, _) if written.is_empty()) {
         let message = "`levels` names no level";
         out.push(
             Diagnostic::error("missing-key", fields.place(), message)

@@ -47,7 +47,10 @@ pub(super) fn window(node: &Node, out: &mut Findings) -> Option<Spanned<WrittenW
     match parse(&scalar.value) {
         Ok(window) => Some(Spanned::new(window, scalar.place())),
         Err((message, hint)) => {
-            out.push(Diagnostic::error("bad-window", scalar.place(), message).hint(hint));
+            // One word is a time, or nothing that has a name of its own.
+            let is_time = !scalar.value.trim().contains(char::is_whitespace);
+            let code = if is_time { "bad-duration" } else { "bad-window" };
+            out.push(Diagnostic::error(code, scalar.place(), message).hint(hint));
             None
         }
     }

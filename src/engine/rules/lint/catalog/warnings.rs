@@ -16,7 +16,7 @@ const fn warning(
 pub const WARNINGS: &[Explanation] = &[
     warning(
         "absence-never-acts",
-        "an imported alert that rests on absence and takes a route that rolls back",
+        "a rule that missing data can make fire and that is to roll back",
         "Missing data never act by themselves: such an alert pages and never rolls back. A probe's answer (refused,\n\
          timed out, wrong status) is data and may act.",
         "- { match: { alertname: AppAbsent }, target: app, then: { rollback: emergency } }",
@@ -28,6 +28,14 @@ pub const WARNINGS: &[Explanation] = &[
         "Nothing is ever rolled back for it, although everyone who reads `armed` believes so.",
         "app: { mode: armed }",
         "app: { mode: armed, plans: [roll-back] }",
+    ),
+    warning(
+        "clear-overlaps",
+        "a trigger whose `clear` a value meets that is also a breach",
+        "A breach counts more, so the trigger clears later than `clear` says, or flaps around the threshold. The\n\
+         threshold that clears belongs on the good side of the one that fires.",
+        "{ when: error_rate > 2%, clear: { when: error_rate < 3% } }",
+        "{ when: error_rate > 2%, clear: { when: error_rate < 1% } }",
     ),
     warning(
         "duplicate-rule",
@@ -49,6 +57,14 @@ pub const WARNINGS: &[Explanation] = &[
         "A file that was emptied by accident guards nothing, and says so nowhere else.",
         "(an empty file)",
         "(no file, or one with rules)",
+    ),
+    warning(
+        "inverted-baseline",
+        "a comparison with a baseline that the baseline itself meets, or nearly",
+        "Relative to what was before, more than 1x is an increase and less than 1x a decrease. The other way round the\n\
+         trigger fires while nothing has changed.",
+        "when: throughput > 50% of baseline",
+        "when: throughput < 50% of baseline",
     ),
     warning(
         "no-consequence",
@@ -119,6 +135,20 @@ pub const WARNINGS: &[Explanation] = &[
         "The first route that matches counts: what stands behind it is never taken.",
         "routes: [{ target: app, then: ... }, { match: { severity: critical }, target: app, then: ... }]",
         "routes: [{ match: { severity: critical }, target: app, then: ... }, { target: app, then: ... }]",
+    ),
+    warning(
+        "unprotected",
+        "a listener that others can reach without TLS",
+        "Whoever is on the way reads the token, and can tell of deployments from then on.",
+        "ingest: { listen: 0.0.0.0:9188, tokens: [...] }",
+        "ingest: { listen: 127.0.0.1:9188, tokens: [...] }",
+    ),
+    warning(
+        "unused-page",
+        "a policy for deployments outside of a window that is not there",
+        "Any time will do where there is no `window`: nobody is ever told.",
+        "deployments: { page: on-call }",
+        "deployments: { window: releases, page: on-call }",
     ),
     warning(
         "unused-plan",
