@@ -377,15 +377,7 @@ impl State {
             self.next_effect = self.next_effect.max(order.effect.0 + 1);
         }
         if let Happening::RollbackEnded { outcome, .. } = &event.what {
-            let (target, begun_at) = (rollback.target.clone(), rollback.begun_at);
-            let state = self.targets.entry(target).or_default();
-            state.in_flight = None;
-            state.last_ended = Some(event.at);
-            state.rollbacks.end(*outcome, event.at.since(begun_at), &before);
-            let active = state.deployments.active.and_then(|id| self.deployments.get_mut(&id));
-            if let Some(active) = active.filter(|_| outcome.has_failed()) {
-                active.failed_rollback = Some(id);
-            }
+            self.end_run(id, *outcome, event.at, &before);
             self.forget_old();
         }
         Ok(())

@@ -4,6 +4,7 @@
 //! lost on the way is a gap, and a gap proves nothing (E6).
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use super::groups::{Groups, RULES_SOURCE};
 use super::look::{SourceLook, TriggerLook};
@@ -12,16 +13,18 @@ use super::scopes::Outside;
 use super::verdict::{CheckVerdict, Judged, Judgement, Silence, TriggerKey, Verdict, WindowFill};
 use super::watch::{Check, DetectVersion, Watch};
 use crate::engine::model::{
-    Labels, METRIC_NAME, Sample, SourceName, TargetName, TriggerName, is_stale_marker,
+    IndicatorName, Labels, METRIC_NAME, Sample, SourceName, TargetName, TriggerName, is_stale_marker,
 };
 use crate::engine::promql::EvalContext;
-use crate::engine::rules::{Across, Condition, Trigger};
+use crate::engine::rules::{Across, Condition, Indicator, Trigger};
 use crate::engine::series::{
     FailureKind, Interest, MatchOp, Matcher, Observation, Selector, SourceFailure, Sources, Store,
 };
 use crate::engine::time::{Span, Timestamp};
 use judge::{Watched, Windows, key_of};
 use measure::Eyes;
+
+pub use hours::Hours;
 
 /// How long samples are kept at least: Prometheus' lookback, so that `status` can show the last value of anything.
 const MIN_RETENTION: Span = Span::from_secs(5 * 60);
@@ -44,6 +47,10 @@ pub struct Measurements {
     ready: Option<Timestamp>,
     /// What groups have written and nobody has fetched yet.
     recorded: Vec<Observation>,
+    /// The indicators whose hours of the day are kept.
+    hourly_indicators: Vec<((TargetName, IndicatorName), Arc<Indicator>)>,
+    /// What they are at each hour.
+    hours: BTreeMap<(TargetName, IndicatorName), Hours>,
     /// The triggers that are not judged now.
     outside: BTreeMap<(TargetName, TriggerName), Outside>,
     /// When series that groups wrote were last looked through for old points.
@@ -74,6 +81,8 @@ impl Measurements {
             groups: Groups::default(),
             ready: None,
             recorded: Vec::new(),
+            hourly_indicators: Vec::new(),
+            hours: BTreeMap::new(),
             outside: BTreeMap::new(),
             retained: now,
         };
@@ -134,6 +143,7 @@ impl Measurements {
             self.heard.entry(source.clone()).or_insert_with(new);
         }
         self.note_ready(now);
+        self.keep_hours(watch.rules);
         self.outside.retain(|id, _| watch.rules.triggers.get(id).is_some_and(|rule| !rule.during.is_empty()));
         self.windows.retain(|key, watched| {
             let rule = watch.rules.triggers.get(&(key.target.clone(), key.trigger.clone()));
@@ -157,6 +167,7 @@ impl Measurements {
             }
         }
         self.store.restarted();
+        self.restore_hours(saved.hours);
         self.groups.restore(saved.groups, self.newest, &self.store);
         for saved in saved.windows {
             let rule = watch.rules.triggers.get(&(saved.key.target.clone(), saved.key.trigger.clone()));
@@ -170,7 +181,8 @@ impl Measurements {
     /// Returns every window that is not empty and every group, to be saved.
     pub fn saved(&self) -> SavedMeasurements {
         let windows = self.windows.iter().filter_map(|(key, watched)| watched.saved(key));
-        SavedMeasurements { windows: windows.collect(), groups: self.groups.saved() }
+        let hours = self.hours.iter().map(|(key, hours)| (key.clone(), hours.clone()));
+        SavedMeasurements { windows: windows.collect(), groups: self.groups.saved(), hours: hours.collect() }
     }
 
     /// Takes in one observation and judges whatever needs its source.
@@ -199,6 +211,7 @@ impl Measurements {
             hearing.last = Some(answer);
         }
         self.note_ready(now);
+        self.note_hours(source, watch, now);
         let rules = watch.rules.triggers.values().filter(|rule| rule.sources.contains(source));
         let (within, outside) = self.within_scope(rules, watch, now);
         let judgements: Vec<Judgement> =
@@ -397,6 +410,7 @@ impl Measurements {
 }
 
 mod freezing;
+mod hours;
 mod imported;
 mod judge;
 mod measure;

@@ -3,9 +3,10 @@
 use std::collections::BTreeSet;
 
 use super::record::{Deployment, DeploymentPhase, NoReturn};
-use crate::engine::decision::event::{Cause, Event, Happening};
+use crate::engine::decision::event::{Cause, Event, Happening, Outcome};
+use crate::engine::decision::rollback::Phase;
 use crate::engine::decision::state::{State, TargetState};
-use crate::engine::model::{DeploymentId, TargetName};
+use crate::engine::model::{DeploymentId, RollbackId, TargetName};
 use crate::engine::time::{Span, Timestamp};
 
 /// How many ended deployments stay in memory; all of them stay in the journal.
@@ -44,6 +45,26 @@ impl State {
                 }
                 Ok(())
             }
+        }
+    }
+
+    /// Notes at its target, and at its deployment, that a rollback is over; `before` is the phase in which it was.
+    pub(in crate::engine::decision) fn end_run(
+        &mut self,
+        id: RollbackId,
+        outcome: Outcome,
+        at: Timestamp,
+        before: &Phase,
+    ) {
+        let Some(run) = self.rollbacks.get(&id) else { return };
+        let (target, took) = (run.target.clone(), at.since(run.begun_at));
+        let state = self.targets.entry(target).or_default();
+        state.in_flight = None;
+        state.last_ended = Some(at);
+        state.rollbacks.end(outcome, took, before);
+        let active = state.deployments.active.and_then(|id| self.deployments.get_mut(&id));
+        if let Some(active) = active.filter(|_| outcome.has_failed()) {
+            active.failed_rollback = Some(id);
         }
     }
 
@@ -109,6 +130,14 @@ impl State {
                 && matches!(incident.cause, Cause::Trigger(_) | Cause::Silent(_))
         });
         open.map(|(id, incident)| format!("incident {id} was open before it ({})", incident.cause))
+    }
+
+    /// Returns the targets at which something is wrong or new.
+    pub fn disturbed(&self) -> BTreeSet<TargetName> {
+        let open = self.incidents.values().filter(|incident| incident.resolved_at.is_none());
+        let wrong = open.filter(|incident| matches!(incident.cause, Cause::Trigger(_) | Cause::Silent(_)));
+        let new = self.targets.iter().filter(|(_, known)| known.deployments.active.is_some());
+        wrong.map(|incident| &incident.target).chain(new.map(|(target, _)| target)).cloned().collect()
     }
 
     /// Returns the deployment of `target` that is under way or soaks.

@@ -38,7 +38,11 @@ impl Measurements {
         watch: &Watch<'_>,
     ) -> Vec<(IndicatorName, Baseline)> {
         let frozen = |(name, indicator): (&IndicatorName, &Indicator)| {
-            (name.clone(), self.baseline(indicator, until, trouble, watch))
+            let mut baseline = self.baseline(indicator, until, trouble, watch);
+            if let Some(hours) = self.hours.get(&(target.clone(), name.clone())) {
+                baseline.by_hour = hours.means();
+            }
+            (name.clone(), baseline)
         };
         of_target(watch.rules, target).into_iter().map(frozen).collect()
     }

@@ -130,18 +130,18 @@ pub const WARNINGS: &[Explanation] = &[
         "summary: \"{target} is at {value}\"",
     ),
     warning(
-        "unreachable-route",
-        "a route behind one that takes every alert",
-        "The first route that matches counts: what stands behind it is never taken.",
-        "routes: [{ target: app, then: ... }, { match: { severity: critical }, target: app, then: ... }]",
-        "routes: [{ match: { severity: critical }, target: app, then: ... }, { target: app, then: ... }]",
-    ),
-    warning(
         "unprotected",
         "a listener that others can reach without TLS",
         "Whoever is on the way reads the token, and can tell of deployments from then on.",
         "ingest: { listen: 0.0.0.0:9188, tokens: [...] }",
         "ingest: { listen: 127.0.0.1:9188, tokens: [...] }",
+    ),
+    warning(
+        "unreachable-route",
+        "a route behind one that takes every alert",
+        "The first route that matches counts: what stands behind it is never taken.",
+        "routes: [{ target: app, then: ... }, { match: { severity: critical }, target: app, then: ... }]",
+        "routes: [{ match: { severity: critical }, target: app, then: ... }, { target: app, then: ... }]",
     ),
     warning(
         "unused-page",
