@@ -5,9 +5,10 @@ use std::collections::VecDeque;
 use serde::{Deserialize, Serialize};
 
 use super::groups::SavedGroup;
-use super::measurements::MAX_RESTORE_GAP;
+use super::measurements::{Hours, MAX_RESTORE_GAP};
 use super::verdict::TriggerKey;
 use super::window::Window;
+use crate::engine::model::{IndicatorName, TargetName};
 use crate::engine::time::{Span, Timestamp};
 
 /// Windows of triggers and the state of imported groups, as they are saved.
@@ -18,6 +19,8 @@ pub struct SavedMeasurements {
     pub windows: Vec<SavedWindow>,
     /// Every imported group that was evaluated.
     pub groups: Vec<SavedGroup>,
+    /// What indicators are at each hour of the day, where that is kept.
+    pub hours: Vec<((TargetName, IndicatorName), Hours)>,
 }
 
 /// One trigger's window over one label set, as it is saved.
@@ -52,14 +55,16 @@ enum Stored {
         windows: Vec<SavedWindow>,
         #[serde(default)]
         groups: Vec<SavedGroup>,
+        #[serde(default)]
+        hours: Vec<((TargetName, IndicatorName), Hours)>,
     },
 }
 
 impl From<Stored> for SavedMeasurements {
     fn from(stored: Stored) -> Self {
         match stored {
-            Stored::Windows(windows) => Self { windows, groups: Vec::new() },
-            Stored::All { windows, groups } => Self { windows, groups },
+            Stored::Windows(windows) => Self { windows, ..Self::default() },
+            Stored::All { windows, groups, hours } => Self { windows, groups, hours },
         }
     }
 }
