@@ -5,7 +5,9 @@
 //! good set. Secrets are read in a step of their own ([`credentials::read_secrets`]), so that a check runs without them.
 
 mod address;
+mod calendar;
 pub mod credentials;
+mod deployments;
 mod listen;
 mod memory;
 mod receiver;

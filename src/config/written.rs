@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use super::address;
+use super::calendar::{self, Calendars};
 use super::listen;
 use super::memory;
 use super::receiver::{self, WrittenPolicy};
@@ -39,8 +40,9 @@ const ROOT: Shape = Shape {
         "receivers",
         "escalations",
         "routes",
+        "calendars",
     ],
-    later: &["people", "schedules", "calendars", "ingest", "heartbeat", "silences"],
+    later: &["people", "schedules", "ingest", "heartbeat", "silences"],
 };
 
 const DEFAULT_STATE: &str = "/var/lib/rearguard";
@@ -69,6 +71,7 @@ pub(super) struct Written {
     pub(super) rollbacks_place: Place,
     pub(super) receivers: Vec<(Scalar, Option<Receiver>)>,
     pub(super) policies: Vec<WrittenPolicy>,
+    pub(super) calendars: Calendars,
 }
 
 /// Reads the tree; relative paths begin at `directory`. `None` where the root is not a mapping.
@@ -98,6 +101,7 @@ pub(super) fn read(root: &Node, directory: &Path, out: &mut Findings) -> Option<
         rollbacks: fields.get("rollbacks").map_or_else(Vec::new, |node| rollback::read(node, out)),
         rollbacks_place: fields.key_place("rollbacks"),
         receivers: fields.get("receivers").map_or_else(Vec::new, |node| receiver::read(node, directory, out)),
+        calendars: fields.get("calendars").map_or_else(Calendars::new, |node| calendar::read(node, out)),
         policies: fields.get("escalations").map_or_else(Vec::new, |node| receiver::read_policies(node, out)),
     })
 }

@@ -15,8 +15,8 @@ use super::core::{DaemonStatus, Message};
 use super::listener::Listening;
 use super::queries::answer::Answered;
 use super::queries::{Queries, Question};
-use crate::engine::decision::Command;
-use crate::engine::model::RollbackId;
+use crate::engine::decision::{Command, DeploymentNews};
+use crate::engine::model::{RollbackId, TargetName};
 use crate::journal::{Reader, Record};
 
 /// How long one request may be: room for the longest expression, escaped.
@@ -26,7 +26,7 @@ const REQUEST_BYTES_MAX: usize = 512 * 1024;
 const EVENTS_MAX: usize = 10_000;
 
 /// What can be asked.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Request {
     /// How things stand.
@@ -47,6 +47,13 @@ pub enum Request {
         rollback: RollbackId,
         /// Whether the step was done.
         done: bool,
+    },
+    /// Tell something of a target's deployment.
+    Deployment {
+        /// The target.
+        target: TargetName,
+        /// What.
+        news: DeploymentNews,
     },
 }
 
@@ -157,6 +164,9 @@ impl Peer {
                 }
                 Ok(Request::Settle { rollback, done }) => {
                     self.want(Command::Settle { rollback, done, by: who.clone() }).await
+                }
+                Ok(Request::Deployment { target, news }) => {
+                    self.want(Command::Deployment { target, news, by: who.clone() }).await
                 }
                 Err(error) => Answer::Error(format!("this is not a request: {error}")),
             };

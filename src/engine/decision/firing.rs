@@ -105,7 +105,7 @@ impl Draft<'_> {
     /// Returns whether a refusal must be paged by itself: a shadow and a rollback under way are told in the page anyway.
     fn calls_for_a_human(&self, refusal: &Refusal) -> bool {
         match refusal {
-            Refusal::Shadow => false,
+            Refusal::Shadow | Refusal::OutOfScope(_) => false,
             Refusal::Joined(rollback) => {
                 let run = self.state().rollbacks.get(rollback);
                 run.is_some_and(|run| matches!(run.phase, Phase::InDoubt { .. }))
@@ -125,6 +125,12 @@ impl Draft<'_> {
             Refusal::Cooldown { until } => {
                 format!("the target cools down for another {}", until.since(self.now).rounded())
             }
+            Refusal::PastReturn { since, by } => {
+                let ago = self.now.since(*since).rounded();
+                format!(
+                    "the point of no return was passed {ago} ago ({by}): what it would bring back is gone"
+                )
+            }
             other => other.to_string(),
         }
     }
@@ -138,10 +144,14 @@ impl Draft<'_> {
     ) -> Result<RollbackId, Refusal> {
         let target = &firing.key.target;
         let permit = super::arbitration::permit(self.state(), self.setup, self.now, incident, target, plan);
-        let permit = match (permit, &firing.barred) {
+        let scopes = super::scopes::scopes_of(self.state(), self.setup, target, self.now);
+        let unmet = scopes.unmet(&firing.then.rollback_during);
+        let barred =
+            unmet.map(|word| Refusal::OutOfScope(word.to_string())).or_else(|| firing.barred.clone());
+        let permit = match (permit, barred) {
             // What is done already says more than what it may not do.
             (Err(done @ (Refusal::Joined(_) | Refusal::AlreadyRun(_))), _) => Err(done),
-            (_, Some(barred)) => Err(barred.clone()),
+            (_, Some(barred)) => Err(barred),
             (permit, None) => permit,
         };
         match permit {

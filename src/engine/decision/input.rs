@@ -2,9 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::deployment::DeploymentNews;
 use super::effect::{DeliveryReport, StepEnding, StepHandle};
 use crate::engine::evaluation::Judged;
-use crate::engine::model::{EffectId, RollbackId};
+use crate::engine::model::{EffectId, RollbackId, TargetName};
 use crate::engine::time::Span;
 
 /// One thing that happened.
@@ -96,6 +97,15 @@ pub enum Command {
         /// Whether the step was done.
         done: bool,
         /// Who says so: user name and uid of the socket's peer.
+        by: String,
+    },
+    /// Tells something of a target's deployment.
+    Deployment {
+        /// The target.
+        target: TargetName,
+        /// What.
+        news: DeploymentNews,
+        /// Who says so: the socket's peer, or the token's name.
         by: String,
     },
 }

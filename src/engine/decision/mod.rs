@@ -5,6 +5,7 @@
 
 mod alerts;
 mod arbitration;
+pub mod deployment;
 mod describe;
 mod draft;
 pub mod effect;
@@ -16,9 +17,13 @@ pub mod link;
 mod paging;
 pub mod placeholders;
 pub mod rollback;
+mod scopes;
 pub mod setup;
 pub mod state;
 
+pub use deployment::{
+    Deployment, DeploymentNews, DeploymentPhase, DeploymentResult, DeploymentSettings, Ending, Origin, Stage,
+};
 pub use describe::counted;
 pub use effect::{
     Delivery, DeliveryReport, Effect, EffectClass, IncidentFacts, Message, MessageKind, StepEnding,
@@ -27,10 +32,11 @@ pub use effect::{
 pub use event::{Cause, CheckSeen, EVENT_VERSION, Event, Happening, Outcome, Refusal};
 pub use input::{Command, EffectOutcome, Input, Restart};
 pub use rollback::{Phase, Rollback};
+pub use scopes::scopes;
 pub use setup::{AtMost, Level, Mode, OnError, Plan, Policy, Setup, Step, StepAction, Target, Verify};
 pub use state::{IllegalTransition, Incident, State, TriggerState, apply};
 
-use crate::engine::model::{EffectId, Severity};
+use crate::engine::model::{EffectId, RollbackId, Severity};
 use crate::engine::report::{Reason, Report};
 use crate::engine::time::Timestamp;
 use draft::Draft;
@@ -63,7 +69,10 @@ pub fn decide(state: &State, setup: &Setup, now: Timestamp, input: &Input) -> De
             draft.take_up_rollbacks(&restart.alive);
         }
         Input::Judged(judged) => draft.take_judged(judged),
-        Input::Woke => draft.wake_rollbacks(),
+        Input::Woke => {
+            draft.wake_rollbacks();
+            draft.wake_deployments();
+        }
         Input::EffectStarted { effect, handle } => draft.take_start(*effect, handle),
         Input::EffectFinished { effect, outcome } => draft.take_outcome(*effect, outcome),
         Input::IntentRefused { reason, epoch } => draft.lose_journal(reason, *epoch),
@@ -96,7 +105,8 @@ pub fn decide(state: &State, setup: &Setup, now: Timestamp, input: &Input) -> De
     }
     // What is left to the restart must not keep the loop awake.
     let (stopping, now) = (draft.state().stopping, draft.now);
-    let due = draft.state().rollbacks.values().filter_map(Rollback::wake_at);
+    let due =
+        draft.state().rollbacks.values().filter_map(Rollback::wake_at).chain(draft.next_deployment_due());
     let wake_at = due.filter(|at| !stopping || *at > now).min();
     Decision { events: draft.events, effects: draft.effects, report: draft.report, wake_at }
 }
@@ -156,21 +166,22 @@ impl Draft<'_> {
     }
 
     fn take_command(&mut self, command: &Command) {
-        let Command::Settle { rollback, done, by } = command;
-        let in_doubt = match self.state().rollbacks.get(rollback).map(|run| &run.phase) {
+        match command {
+            Command::Settle { rollback, done, by } => self.settle(*rollback, *done, by),
+            Command::Deployment { target, news, by } => self.take_deployment(target, news, by),
+        }
+    }
+
+    fn settle(&mut self, rollback: RollbackId, done: bool, by: &str) {
+        let in_doubt = match self.state().rollbacks.get(&rollback).map(|run| &run.phase) {
             Some(Phase::InDoubt { effect, .. }) => *effect,
             _ => {
                 let why = format!("{rollback} has no step in doubt");
                 return self.report.add(rollback.to_string(), Reason::Denied(why));
             }
         };
-        self.emit(Happening::StepSettled {
-            rollback: *rollback,
-            effect: in_doubt,
-            done: *done,
-            by: by.clone(),
-        });
-        self.advance(*rollback);
+        self.emit(Happening::StepSettled { rollback, effect: in_doubt, done, by: by.to_owned() });
+        self.advance(rollback);
     }
 }
 

@@ -4,12 +4,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
+use super::deployment::{Deployment, DeploymentHistory, RollbackHistory};
 use super::effect::Message;
 use super::event::{Cause, Event, Happening, Refusal};
 use super::rollback::{Phase, Rollback};
 use crate::engine::evaluation::{Baseline, Evidence, TriggerKey};
 use crate::engine::model::{
-    EffectId, IncidentId, IndicatorName, JournalId, PlanName, ReceiverName, RollbackId, Severity, TargetName,
+    DeploymentId, EffectId, IncidentId, IndicatorName, JournalId, PlanName, ReceiverName, RollbackId,
+    Severity, TargetName,
 };
 use crate::engine::time::{Span, Timestamp};
 
@@ -55,6 +57,12 @@ pub struct State {
     pub targets: BTreeMap<TargetName, TargetState>,
     /// Rollbacks in flight, and the last ended ones.
     pub rollbacks: BTreeMap<RollbackId, Rollback>,
+    /// Deployments under way, and the last ended ones.
+    #[serde(default)]
+    pub deployments: BTreeMap<DeploymentId, Deployment>,
+    /// The number of the next deployment.
+    #[serde(default)]
+    pub next_deployment: u64,
     /// Messages with a delivery that has neither been accepted nor died, by their first delivery.
     pub pages: BTreeMap<EffectId, Page>,
     /// Receivers whose last report was bad.
@@ -121,6 +129,12 @@ pub struct TargetState {
     pub version: Option<String>,
     /// What ran before.
     pub previous_version: Option<String>,
+    /// What is known of its deployments.
+    #[serde(default)]
+    pub deployments: DeploymentHistory,
+    /// How its rollbacks ended.
+    #[serde(default)]
+    pub rollbacks: RollbackHistory,
 }
 
 /// A message on its way.
@@ -197,10 +211,15 @@ impl State {
                 let target = self.targets.entry(target.clone()).or_default();
                 target.version = Some(version.clone());
                 target.previous_version = previous.clone();
+                let active = target.deployments.active.and_then(|id| self.deployments.get_mut(&id));
+                if let Some(active) = active {
+                    active.label_seen = Some(version.clone());
+                }
             }
             Happening::TriggerPending { .. }
             | Happening::TriggerFiring { .. }
-            | Happening::TriggerCleared { .. } => self.change_trigger(event)?,
+            | Happening::TriggerCleared { .. }
+            | Happening::TriggerOutOfScope { .. } => self.change_trigger(event)?,
             Happening::IncidentOpened { .. }
             | Happening::IncidentResolved { .. }
             | Happening::RollbackNotBegun { .. } => self.change_incident(event)?,
@@ -213,6 +232,13 @@ impl State {
             | Happening::VerificationStarted { .. }
             | Happening::VerificationSaw { .. }
             | Happening::RollbackEnded { .. } => self.change_rollback(event)?,
+            Happening::DeploymentStarted { .. }
+            | Happening::DeploymentStaged { .. }
+            | Happening::DeploymentProgressed { .. }
+            | Happening::DeploymentFinished { .. }
+            | Happening::DeploymentEnded { .. }
+            | Happening::BaselineFrozen { .. }
+            | Happening::PointOfNoReturn { .. } => self.change_deployment(event)?,
             Happening::PageDecided { .. } | Happening::DeliveryReported { .. } => self.change_page(event)?,
         }
         Ok(())
@@ -240,10 +266,12 @@ impl State {
                 }
                 state => Err(format!("{} cannot fire from {state:?}", key.trigger)),
             },
-            Happening::TriggerCleared { key, .. } => match self.triggers.remove(key) {
-                Some(_) => Ok(()),
-                None => Err(format!("{} is quiet already", key.trigger)),
-            },
+            Happening::TriggerCleared { key, .. } | Happening::TriggerOutOfScope { key, .. } => {
+                match self.triggers.remove(key) {
+                    Some(_) => Ok(()),
+                    None => Err(format!("{} is quiet already", key.trigger)),
+                }
+            }
             _ => Ok(()),
         }
     }
@@ -344,15 +372,20 @@ impl State {
         let rollback = self.rollbacks.get_mut(&id).ok_or_else(|| format!("there is no {id}"))?;
         let next = rollback.phase.after(event)?;
         rollback.remember(event);
-        rollback.phase = next;
+        let before = std::mem::replace(&mut rollback.phase, next);
         if let Happening::StepIntended { order, .. } = &event.what {
             self.next_effect = self.next_effect.max(order.effect.0 + 1);
         }
-        if let Happening::RollbackEnded { .. } = &event.what {
-            let target = rollback.target.clone();
+        if let Happening::RollbackEnded { outcome, .. } = &event.what {
+            let (target, begun_at) = (rollback.target.clone(), rollback.begun_at);
             let state = self.targets.entry(target).or_default();
             state.in_flight = None;
             state.last_ended = Some(event.at);
+            state.rollbacks.end(*outcome, event.at.since(begun_at), &before);
+            let active = state.deployments.active.and_then(|id| self.deployments.get_mut(&id));
+            if let Some(active) = active.filter(|_| outcome.has_failed()) {
+                active.failed_rollback = Some(id);
+            }
             self.forget_old();
         }
         Ok(())

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::groups::GroupId;
+use super::scopes::Outside;
 use super::verdict::{Evidence, TriggerKey, Verdict, WindowFill};
 use crate::engine::model::SourceName;
 use crate::engine::series::SourceFailure;
@@ -19,6 +20,9 @@ pub struct TriggerLook {
     pub evidence: Option<Evidence>,
     /// How full its window is.
     pub window: WindowFill,
+    /// Why it is not judged now, where it is not.
+    #[serde(default)]
+    pub outside: Option<Outside>,
 }
 
 /// What a source looks like now.

@@ -8,9 +8,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::groups::{Groups, RULES_SOURCE};
 use super::look::{SourceLook, TriggerLook};
 use super::saved::SavedMeasurements;
+use super::scopes::Outside;
 use super::verdict::{CheckVerdict, Judged, Judgement, Silence, TriggerKey, Verdict, WindowFill};
 use super::watch::{Check, DetectVersion, Watch};
-use crate::engine::model::{Labels, METRIC_NAME, Sample, SourceName, TargetName, is_stale_marker};
+use crate::engine::model::{
+    Labels, METRIC_NAME, Sample, SourceName, TargetName, TriggerName, is_stale_marker,
+};
 use crate::engine::promql::EvalContext;
 use crate::engine::rules::{Across, Condition, Trigger};
 use crate::engine::series::{
@@ -41,6 +44,8 @@ pub struct Measurements {
     ready: Option<Timestamp>,
     /// What groups have written and nobody has fetched yet.
     recorded: Vec<Observation>,
+    /// The triggers that are not judged now.
+    outside: BTreeMap<(TargetName, TriggerName), Outside>,
     /// When series that groups wrote were last looked through for old points.
     retained: Timestamp,
 }
@@ -69,6 +74,7 @@ impl Measurements {
             groups: Groups::default(),
             ready: None,
             recorded: Vec::new(),
+            outside: BTreeMap::new(),
             retained: now,
         };
         new.rewatch(watch, &[], now);
@@ -86,6 +92,10 @@ impl Measurements {
     ) {
         let mut selectors: Vec<Selector> = Vec::new();
         let mut retention = MIN_RETENTION;
+        let relative = freezing::compared(watch.rules.triggers.values().flat_map(|rule| rule.conditions()));
+        for indicator in relative {
+            retention = retention.max(indicator.query.reach() + indicator.baseline.over);
+        }
         let plain = watch.rules.triggers.values().flat_map(|trigger| trigger.conditions());
         let all = plain.chain(read_instead.iter().map(|(condition, _)| *condition));
         for compare in all.flat_map(Condition::compares) {
@@ -124,6 +134,7 @@ impl Measurements {
             self.heard.entry(source.clone()).or_insert_with(new);
         }
         self.note_ready(now);
+        self.outside.retain(|id, _| watch.rules.triggers.get(id).is_some_and(|rule| !rule.during.is_empty()));
         self.windows.retain(|key, watched| {
             let rule = watch.rules.triggers.get(&(key.target.clone(), key.trigger.clone()));
             rule.is_some_and(|rule| rule.fingerprint == watched.fingerprint)
@@ -188,15 +199,15 @@ impl Measurements {
             hearing.last = Some(answer);
         }
         self.note_ready(now);
-        let rules = watch.rules.triggers.values();
-        let judgements: Vec<Judgement> = rules
-            .filter(|rule| rule.sources.contains(source))
-            .flat_map(|rule| self.judge(rule, source, watch, now))
-            .collect();
+        let rules = watch.rules.triggers.values().filter(|rule| rule.sources.contains(source));
+        let (within, outside) = self.within_scope(rules, watch, now);
+        let judgements: Vec<Judgement> =
+            within.into_iter().flat_map(|rule| self.judge(rule, source, watch, now)).collect();
         let checks = watch.checks.iter().filter_map(|check| self.check(check, source, watch, now)).collect();
         let mut judged = self.look(watch, now);
         judged.judgements = judgements;
         judged.checks = checks;
+        judged.outside = outside;
         judged.versions =
             watch.versions.iter().filter_map(|(target, detect)| self.version(target, detect)).collect();
         judged
@@ -259,10 +270,11 @@ impl Measurements {
             verdict: None,
             evidence: None,
             window: WindowFill { of: rule.window.of(), ..WindowFill::default() },
+            outside: self.outside.get(&(rule.target.clone(), rule.name.clone())).cloned(),
         };
         let seen = |(key, watched): (&TriggerKey, &Watched)| {
             let (verdict, evidence, window) = watched.last.clone()?;
-            Some(TriggerLook { key: key.clone(), verdict: Some(verdict), evidence, window })
+            Some(TriggerLook { key: key.clone(), verdict: Some(verdict), evidence, window, outside: None })
         };
         let mut looks = Vec::new();
         for rule in watch.rules.triggers.values() {
@@ -384,9 +396,11 @@ impl Measurements {
     }
 }
 
+mod freezing;
 mod imported;
 mod judge;
 mod measure;
+mod scope;
 
 fn version_selector(detect: &DetectVersion) -> Option<Selector> {
     let name = Matcher::new(METRIC_NAME, MatchOp::Equal, &detect.metric).ok()?;

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::baseline::Baseline;
+use super::scopes::Scopes;
 use super::verdict::CheckKey;
 use crate::engine::model::{IndicatorName, Labels, SourceName, TargetName};
 use crate::engine::rules::{Condition, RuleSet};
@@ -66,6 +67,8 @@ pub struct Watch<'a> {
     pub memory: &'a Memory,
     /// Verifications under way.
     pub checks: Vec<Check<'a>>,
+    /// Which times it is for the targets that rules with `during` guard.
+    pub scopes: BTreeMap<TargetName, Scopes>,
     /// What indicators were before the deployments: without an entry, relative thresholds cannot be judged.
     pub baselines: &'a BTreeMap<(TargetName, IndicatorName), Baseline>,
     /// Whether imported groups are evaluated; not once the daemon goes down and asks nobody any more.

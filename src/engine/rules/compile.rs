@@ -10,11 +10,14 @@ use std::sync::Arc;
 
 use super::condition::{self, Comparing, InUnit, Parsed};
 use super::diagnostic::{Diagnostic, Findings, Place, SourceFile, name_hint, placeholder_hint};
+use super::during;
 use super::prometheus::{self, GroupDefaults};
 use super::set::{Compare, Condition, Indicator, RuleSet, Test, Then};
 use super::written::{self, RuleFile, WrittenIndicator, WrittenThen};
 use super::yaml::{self, Scalar};
-use crate::engine::model::{IndicatorName, PlanName, PolicyName, SourceName, TargetName, TriggerName};
+use crate::engine::model::{
+    CalendarName, IndicatorName, PlanName, PolicyName, SourceName, TargetName, TriggerName,
+};
 use crate::engine::promql::{self, Plan as QueryPlan, Problem, Scope, TextSpan, ValueType};
 use crate::engine::series::Limits;
 use crate::engine::time::Span;
@@ -36,6 +39,8 @@ pub struct Catalog {
     pub plans: BTreeMap<PlanName, Verified>,
     /// The escalation policies.
     pub policies: BTreeSet<PolicyName>,
+    /// The calendars, broken ones included.
+    pub calendars: BTreeSet<CalendarName>,
     /// How far back expressions may look, among other bounds.
     pub limits: Limits,
     /// The `{names}` that a summary may hold.
@@ -167,6 +172,12 @@ impl FileScope {
         Self { file: file.clone(), target, sources, paces, reach: catalog.limits.reach }
     }
 
+    /// Returns the time between two answers of the slowest source that the file names.
+    fn slowest(&self) -> Span {
+        let paces = self.sources.iter().filter_map(|source| self.paces.get(source));
+        paces.copied().max().unwrap_or(Span::ZERO)
+    }
+
     fn indicator(&self, written: &WrittenIndicator, out: &mut Findings) -> Option<Indicator> {
         let expr = written.expr.as_ref()?;
         let query = match compile_expression(&expr.value, &self.sources, self.reach) {
@@ -184,6 +195,7 @@ impl FileScope {
             name: IndicatorName::from(written.name.value.as_str()),
             unit: written.unit?,
             text: expr.value.clone(),
+            baseline: written.baseline.resolve(written.unit, self.slowest(), out),
             query: query?,
         })
     }
@@ -214,7 +226,7 @@ pub fn consequence(
     }
     Then {
         rollback: written.rollback.as_ref().map(|plan| PlanName::from(plan.value.as_str())),
-        rollback_during: Vec::new(),
+        rollback_during: during::link(&written.rollback_during, &catalog.calendars, out),
         page: written.page.as_ref().map(|policy| PolicyName::from(policy.value.as_str())),
     }
 }

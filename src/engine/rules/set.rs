@@ -13,6 +13,7 @@ pub use absence::{Absence, NoData, PAGE_AFTER};
 pub use condition::{Compare, Comparison, Condition, Test, Threshold};
 pub use window::WindowSpec;
 
+use super::baseline::BaselineSpec;
 use super::groups::Group;
 use crate::engine::model::{
     CalendarName, IndicatorName, PlanName, PolicyName, Severity, SourceName, TargetName, TriggerName,
@@ -40,6 +41,8 @@ pub struct Indicator {
     pub text: String,
     /// The expression, compiled.
     pub query: QueryPlan,
+    /// How its normal value is taken.
+    pub baseline: BaselineSpec,
 }
 
 /// What a value means. Thresholds must be of the indicator's unit.

@@ -49,6 +49,8 @@ pub(super) fn event(event: &Event, state: &State, setup: &Setup, counters: &mut 
             Refusal::AlreadyRun(_) => "refused: already run",
             Refusal::Cooldown { .. } => "refused: cooldown",
             Refusal::AtMost { .. } => "refused: at most",
+            Refusal::PastReturn { .. } => "refused: point of no return",
+            Refusal::OutOfScope(_) => "refused: out of scope",
             Refusal::Journal(_) => "refused: journal",
             Refusal::Stopping => "refused: stopping",
             Refusal::RestsOnAbsence => "refused: rests on absence",

@@ -56,6 +56,7 @@ fn setup() -> Setup {
         at_most: AtMost { count: 2, per: Span::from_secs(86_400) },
         cooldown: Span::ZERO,
         detect: None,
+        deployments: DeploymentSettings::default(),
     };
     Setup {
         rules: RuleSet { groups: vec![Arc::new(group)], ..RuleSet::default() },

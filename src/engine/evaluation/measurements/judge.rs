@@ -188,9 +188,7 @@ impl Measurements {
             }
             _ => (Ok(false), None),
         };
-        if !each.contains_key(&Labels::empty()) {
-            each.insert(Labels::empty(), whole);
-        }
+        each.entry(Labels::empty()).or_insert(whole);
         let at_labels = |answers: &Option<PerSeries>, labels: &Labels| -> Option<Measured> {
             let answers = answers.as_ref()?;
             let shared = || answers.each.get(&Labels::empty());

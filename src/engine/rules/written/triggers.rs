@@ -7,6 +7,7 @@ use crate::engine::rules::decode::{
     Fields, Shape, Spanned, check_name, choice, duration, positive_duration, text, texts, wrong_type,
 };
 use crate::engine::rules::diagnostic::{Diagnostic, Findings};
+use crate::engine::rules::during::{self, WrittenDuring};
 use crate::engine::rules::set::{Absence, Across, NoData};
 use crate::engine::rules::yaml::{Node, Scalar};
 use crate::engine::time::Span;
@@ -52,6 +53,8 @@ pub struct WrittenTerms {
     pub keep_firing_for: Option<Span>,
     /// What missing data means.
     pub no_data: Option<Spanned<NoData>>,
+    /// When it is judged.
+    pub during: Option<Vec<WrittenDuring>>,
     /// How bad it is.
     pub severity: Option<Severity>,
     /// The page's first line.
@@ -84,13 +87,14 @@ const TRIGGER: Shape = Shape {
         "clear",
         "keep_firing_for",
         "no_data",
+        "during",
         "levels",
         "severity",
         "summary",
         "runbook",
         "then",
     ],
-    later: &["during", "due", "labels"],
+    later: &["due", "labels"],
 };
 
 const LEVEL: Shape = Shape {
@@ -102,12 +106,13 @@ const LEVEL: Shape = Shape {
         "for",
         "clear",
         "keep_firing_for",
+        "during",
         "severity",
         "summary",
         "runbook",
         "then",
     ],
-    later: &["during", "due"],
+    later: &["due"],
 };
 
 const LEVELS: Shape = Shape { what: "`levels`", keys: &["warning", "critical"], later: &[] };
@@ -160,6 +165,7 @@ fn terms(fields: &Fields<'_>, out: &mut Findings) -> WrittenTerms {
             .and_then(|node| positive_duration(node, "`keep_firing_for`", out))
             .map(|span| span.value),
         no_data: None,
+        during: fields.get("during").map(|node| during::read(node, out)),
         severity: fields.get("severity").and_then(|node| choice(node, "`severity`", &SEVERITIES, out)),
         summary,
         runbook,
@@ -331,6 +337,7 @@ impl WrittenTerms {
             clear: self.clear.or_else(|| shared.clear.clone()),
             keep_firing_for: self.keep_firing_for.or(shared.keep_firing_for),
             no_data: self.no_data.or_else(|| shared.no_data.clone()),
+            during: self.during.or_else(|| shared.during.clone()),
             // A level has a severity of its own.
             severity: self.severity,
             summary: self.summary.or_else(|| shared.summary.clone()),
