@@ -1,18 +1,20 @@
 //! Deployments from the files to the page, under virtual time: scopes, the engine's own series, baselines, restarts.
 
+#[path = "virtual_world/obliging.rs"]
+mod virtual_world;
+
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use rearguard::config;
-use rearguard::engine::decision::{
-    Command, DeliveryReport, DeploymentNews, Effect, EffectOutcome, Ending, Input, Setup, StepEnding,
-    StepHandle, StepResult,
-};
+use rearguard::engine::decision::{Command, DeploymentNews, Ending, Input, Setup};
 use rearguard::engine::model::{JournalId, Labels, METRIC_NAME, Sample};
 use rearguard::engine::series::Observation;
 use rearguard::engine::time::{Span, Timestamp};
 use rearguard::journal::ClockReading;
 use rearguard::replay::{MemoryLedger, Replay, Saved, Timed, timeline};
+
+use virtual_world::obliging;
 
 /// 2026-11-20 14:00 UTC, a Friday: 09:00 in New York.
 const BEGIN: Timestamp = Timestamp::from_millis(1_795_183_200_000);
@@ -76,28 +78,6 @@ triggers:
     loaded.setup
 }
 
-/// Everything works: pages are accepted, steps begin and succeed.
-fn world(now: Timestamp, effect: &Effect) -> Vec<(Timestamp, Timed)> {
-    let soon = now + Span::from_secs(1);
-    let finished = |effect, outcome| vec![(soon, Timed::Input(Input::EffectFinished { effect, outcome }))];
-    match effect {
-        Effect::Deliver(delivery) => {
-            let report = DeliveryReport::Accepted("202".to_owned());
-            finished(delivery.effect, EffectOutcome::Delivery(report))
-        }
-        Effect::PrepareStep(order) => {
-            let handle = StepHandle::Process { pid: 7, start_ticks: 1, boot_id: "boot".to_owned() };
-            vec![(now, Timed::Input(Input::EffectStarted { effect: order.effect, handle }))]
-        }
-        Effect::ReleaseStep(effect) => {
-            let ending =
-                StepEnding { result: StepResult::Succeeded, took: Span::from_secs(1), output: String::new() };
-            finished(*effect, EffectOutcome::Step(ending))
-        }
-        Effect::AbandonStep(_) => Vec::new(),
-    }
-}
-
 /// One life of a daemon, and what its sample store has kept.
 struct Life {
     replay: Replay,
@@ -113,7 +93,7 @@ impl Life {
     fn begin(ledger: MemoryLedger, setup: Arc<Setup>, seconds: i64, saved: Saved) -> Self {
         let mut replay = Replay::new(ledger, Arc::clone(&setup), clock(at(seconds)), saved.clone()).unwrap();
         for effect in replay.begin(Vec::new()).unwrap().effects {
-            world(at(seconds), &effect).into_iter().for_each(|(at, what)| replay.schedule(at, what));
+            obliging(at(seconds), &effect).into_iter().for_each(|(at, what)| replay.schedule(at, what));
         }
         Self { replay, setup, saved }
     }
@@ -152,7 +132,7 @@ impl Life {
             let Some(stepped) = self.replay.step().unwrap() else { break };
             self.saved.observations.extend(stepped.handled.recorded);
             for effect in &stepped.handled.effects {
-                for (at, what) in world(self.replay.clock().engine, effect) {
+                for (at, what) in obliging(self.replay.clock().engine, effect) {
                     self.replay.schedule(at, what);
                 }
             }

@@ -1,15 +1,13 @@
 //! Imported rules from the sample to the page, under virtual time: groups at their own interval, restarts, sources that
 //! fail.
 
-use std::collections::BTreeSet;
+mod virtual_world;
+
 use std::sync::Arc;
 
 use rearguard::config::{Style, load_texts};
-use rearguard::engine::decision::{
-    AtMost, DeliveryReport, DeploymentSettings, Effect, EffectOutcome, Level, Mode, OnError, Plan, Policy,
-    Setup, Step, StepAction, StepEnding, StepHandle, StepResult, Target,
-};
-use rearguard::engine::decision::{Input, setup::SourcePace};
+use rearguard::engine::decision::Setup;
+use rearguard::engine::decision::setup::SourcePace;
 use rearguard::engine::evaluation::{AlertState, groups::Health};
 use rearguard::engine::model::{JournalId, Labels, METRIC_NAME, Sample};
 use rearguard::engine::promql::{Scope, compile, parse};
@@ -18,6 +16,8 @@ use rearguard::engine::series::{FailureKind, MatchOp, Matcher, Observation, Sour
 use rearguard::engine::time::{Span, Timestamp};
 use rearguard::journal::ClockReading;
 use rearguard::replay::{MemoryLedger, Replay, Saved, Timed, timeline};
+
+use virtual_world::{armed_app, obliging};
 
 const BEGIN: Timestamp = Timestamp::from_millis(10_000_000);
 
@@ -67,61 +67,17 @@ fn setup(rules: Vec<GroupRule>) -> Setup {
         query_offset: Span::ZERO,
         rules,
     };
-    let step = Step {
-        name: "switch".to_owned(),
-        action: StepAction::Exec { argv: vec!["/bin/switch".to_owned()] },
-        timeout: Span::from_secs(20),
-        on_error: OnError::Stop,
-        idempotent: false,
-    };
-    let target = Target {
-        mode: Mode::Armed,
-        plans: BTreeSet::from(["back".into()]),
-        at_most: AtMost { count: 3, per: Span::from_secs(86_400) },
-        cooldown: Span::from_secs(60),
-        detect: None,
-        deployments: DeploymentSettings::default(),
-    };
     let route = Route {
         matchers: vec![Matcher::new("severity", MatchOp::Equal, "critical").unwrap()],
         target: "app".into(),
         then: Then { rollback: Some("back".into()), page: Some("oncall".into()), ..Then::default() },
     };
     let pace = SourcePace { every: Span::from_secs(EVERY_S), silent_after: Span::from_secs(60) };
-    let level = Level { after: Span::ZERO, notify: vec!["pager".into()], always: false };
     Setup {
-        fingerprint: "files".to_owned(),
         rules: RuleSet { groups: vec![Arc::new(group)], ..RuleSet::default() },
         routes: vec![route],
-        targets: [("app".into(), target)].into(),
-        plans: [("back".into(), Plan { deadline: Span::from_secs(60), steps: vec![step], verify: None })]
-            .into(),
-        policies: [("oncall".into(), Policy { levels: vec![level] })].into(),
-        receivers: ["pager".into()].into(),
         sources: [("app".into(), pace)].into(),
-        ..Setup::default()
-    }
-}
-
-/// Everything works: pages are accepted, steps begin and succeed.
-fn world(now: Timestamp, effect: &Effect) -> Vec<(Timestamp, Timed)> {
-    let soon = now + Span::from_secs(1);
-    let finished = |effect, outcome| vec![(soon, Timed::Input(Input::EffectFinished { effect, outcome }))];
-    match effect {
-        Effect::Deliver(delivery) => {
-            let report = DeliveryReport::Accepted("202".to_owned());
-            finished(delivery.effect, EffectOutcome::Delivery(report))
-        }
-        Effect::PrepareStep(order) => {
-            let handle = StepHandle::Process { pid: 7, start_ticks: 1, boot_id: "boot".to_owned() };
-            vec![(now, Timed::Input(Input::EffectStarted { effect: order.effect, handle }))]
-        }
-        Effect::ReleaseStep(effect) => {
-            let ending =
-                StepEnding { result: StepResult::Succeeded, took: Span::from_secs(1), output: String::new() };
-            finished(*effect, EffectOutcome::Step(ending))
-        }
-        Effect::AbandonStep(_) => Vec::new(),
+        ..armed_app(3, Span::from_secs(60))
     }
 }
 
@@ -148,7 +104,7 @@ impl Life {
         let mut replay =
             Replay::new(ledger, Arc::new(setup.clone()), clock(at(seconds)), saved.clone()).unwrap();
         for effect in replay.begin(Vec::new()).unwrap().effects {
-            world(at(seconds), &effect).into_iter().for_each(|(at, what)| replay.schedule(at, what));
+            obliging(at(seconds), &effect).into_iter().for_each(|(at, what)| replay.schedule(at, what));
         }
         Self { replay, saved }
     }
@@ -168,7 +124,7 @@ impl Life {
             let Some(stepped) = self.replay.step().unwrap() else { break };
             self.saved.observations.extend(stepped.handled.recorded);
             for effect in &stepped.handled.effects {
-                for (at, what) in world(self.replay.clock().engine, effect) {
+                for (at, what) in obliging(self.replay.clock().engine, effect) {
                     self.replay.schedule(at, what);
                 }
             }
@@ -345,7 +301,7 @@ fn e2_a_new_native_rule_waits_for_the_answer_that_is_kept() {
             );
             replay.schedule(at(seconds + 2), said("db", seconds + 2));
         }
-        replay.run_until(at(58), world).unwrap();
+        replay.run_until(at(58), obliging).unwrap();
         let story = timeline(replay.ledger().events(), BEGIN);
         assert_eq!(story.matches("files in force").count(), 2, "{story}");
         assert!(!story.contains("FIRES"), "reload at {reload} s: {story}");

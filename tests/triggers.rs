@@ -1,13 +1,11 @@
 //! Native triggers from the rule file to what follows, under virtual time: windows, levels, series, missing data.
 
-use std::collections::BTreeSet;
+mod virtual_world;
+
 use std::sync::Arc;
 
 use rearguard::engine::decision::setup::SourcePace;
-use rearguard::engine::decision::{
-    AtMost, Cause, DeliveryReport, Effect, EffectOutcome, Event, Happening, Input, Level, Mode, OnError,
-    Plan, Policy, Setup, Step, StepAction, StepEnding, StepHandle, StepResult, Target,
-};
+use rearguard::engine::decision::{Cause, Event, Happening, Setup};
 use rearguard::engine::model::{JournalId, Labels, METRIC_NAME, Sample, SourceName};
 use rearguard::engine::rules::compile::{Catalog, compile};
 use rearguard::engine::rules::{Findings, RuleFiles, RuleSet, SourceFile, Verified};
@@ -15,6 +13,8 @@ use rearguard::engine::series::{FailureKind, Observation, SourceFailure};
 use rearguard::engine::time::{Span, Timestamp};
 use rearguard::journal::ClockReading;
 use rearguard::replay::{MemoryLedger, Replay, Saved, Timed};
+
+use virtual_world::{armed_app, obliging};
 
 const BEGIN: Timestamp = Timestamp::from_millis(10_000_000);
 const EVERY: Span = Span::from_secs(5);
@@ -68,55 +68,11 @@ triggers:
 
 fn setup(triggers: &str) -> Setup {
     let rules = rules(&file(triggers)).unwrap_or_else(|problems| panic!("{triggers}: {problems:?}"));
-    let step = Step {
-        name: "switch".to_owned(),
-        action: StepAction::Exec { argv: vec!["/bin/switch".to_owned()] },
-        timeout: Span::from_secs(20),
-        on_error: OnError::Stop,
-        idempotent: false,
-    };
-    let target = Target {
-        mode: Mode::Armed,
-        plans: BTreeSet::from(["back".into()]),
-        at_most: AtMost { count: 9, per: Span::from_secs(86_400) },
-        cooldown: Span::ZERO,
-        detect: None,
-        deployments: Default::default(),
-    };
     let pace = SourcePace { every: EVERY, silent_after: Span::from_secs(3600) };
-    let level = Level { after: Span::ZERO, notify: vec!["pager".into()], always: false };
     Setup {
-        fingerprint: "files".to_owned(),
         rules,
-        targets: [("app".into(), target)].into(),
-        plans: [("back".into(), Plan { deadline: Span::from_secs(60), steps: vec![step], verify: None })]
-            .into(),
-        policies: [("oncall".into(), Policy { levels: vec![level] })].into(),
-        receivers: ["pager".into()].into(),
         sources: SOURCES.map(|name| (SourceName::from(name), pace)).into(),
-        ..Setup::default()
-    }
-}
-
-/// Everything works: pages are accepted, steps begin and succeed.
-fn world(now: Timestamp, effect: &Effect) -> Vec<(Timestamp, Timed)> {
-    let soon = now + Span::from_secs(1);
-    let finished = |effect, outcome| vec![(soon, Timed::Input(Input::EffectFinished { effect, outcome }))];
-    match effect {
-        Effect::Deliver(delivery) => {
-            let report = DeliveryReport::Accepted("202".to_owned());
-            finished(delivery.effect, EffectOutcome::Delivery(report))
-        }
-        Effect::PrepareStep(order) => {
-            let handle = StepHandle::Process { pid: 7, start_ticks: 1, boot_id: "boot".to_owned() };
-            vec![(now, Timed::Input(Input::EffectStarted { effect: order.effect, handle }))]
-        }
-        Effect::ReleaseStep(effect) => {
-            let ending =
-                StepEnding { result: StepResult::Succeeded, took: Span::from_secs(1), output: String::new() };
-            finished(*effect, EffectOutcome::Step(ending))
-        }
-        Effect::AbandonStep(_) => Vec::new(),
+        ..armed_app(9, Span::ZERO)
     }
 }
 
@@ -183,7 +139,7 @@ fn story_with_restart(triggers: &str, series: &[(&str, &str)], restart: Option<u
             replay =
                 Replay::new(replay.stop(), Arc::clone(&setup), clock(now), saved.clone()).expect("starts");
             for effect in replay.begin(Vec::new()).expect("begins").effects {
-                world(now, &effect).into_iter().for_each(|(at, what)| replay.schedule(at, what));
+                obliging(now, &effect).into_iter().for_each(|(at, what)| replay.schedule(at, what));
             }
         }
         for source in SOURCES {
@@ -194,7 +150,7 @@ fn story_with_restart(triggers: &str, series: &[(&str, &str)], restart: Option<u
         while replay.next_at().is_some_and(|next| next < now + EVERY) {
             let Some(stepped) = replay.step().expect("goes on") else { break };
             for effect in &stepped.handled.effects {
-                for (at, what) in world(replay.clock().engine, effect) {
+                for (at, what) in obliging(replay.clock().engine, effect) {
                     replay.schedule(at, what);
                 }
             }
