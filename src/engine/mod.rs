@@ -28,10 +28,10 @@ use serde::{Deserialize, Serialize};
 
 use decision::{Decision, Event, IllegalTransition, Input, Phase, Setup, State};
 use evaluation::{
-    ActiveAlert, Check, CheckKey, FailingRule, GroupLook, Measurements, SavedMeasurements, SourceLook,
-    TriggerLook, Watch,
+    ActiveAlert, BudgetLook, Check, CheckKey, FailingRule, GroupLook, Measurements, ObjectiveLook,
+    SavedMeasurements, SourceLook, TriggerLook, Watch,
 };
-use model::{RollbackId, SourceName};
+use model::{RollbackId, Sample, SourceName};
 use rules::Condition;
 use series::{Observation, Selector, Store};
 use time::{Span, Timestamp};
@@ -53,6 +53,12 @@ pub struct Status {
     pub sources: Vec<SourceLook>,
     /// Every trigger.
     pub triggers: Vec<TriggerLook>,
+    /// How well every target keeps its promises.
+    #[serde(default)]
+    pub objectives: Vec<ObjectiveLook>,
+    /// Every error budget.
+    #[serde(default)]
+    pub budgets: Vec<BudgetLook>,
     /// Every imported alert that is pending or firing.
     #[serde(default)]
     pub alerts: Vec<ActiveAlert>,
@@ -155,6 +161,11 @@ impl Engine {
         self.measurements.triggers(&watch(&self.setup, &self.state))
     }
 
+    /// Returns what Rearguard tells of promises and budgets as series of its own.
+    pub fn own_samples(&self, now: Timestamp) -> Vec<Sample> {
+        self.measurements.own_samples(&watch(&self.setup, &self.state), now)
+    }
+
     /// Returns how far back the rules look.
     pub fn retention(&self) -> Span {
         self.measurements.retention()
@@ -173,6 +184,8 @@ impl Engine {
             now,
             sources: self.measurements.sources(),
             triggers: self.measurements.triggers(&watch),
+            objectives: self.measurements.objectives(&watch, now),
+            budgets: self.measurements.budgets(&watch, now),
             alerts: self.measurements.alerts(),
             failing_rules: self.measurements.failing_rules(&watch),
             series,

@@ -90,9 +90,10 @@ impl Draft<'_> {
                     }
                 }
             }
-        } else {
+        } else if firing.then.recommend.is_none() {
             details.push("No rollback is configured for this trigger.".to_owned());
         }
+        details.extend(self.recommend(incident, firing));
         details.extend(firing.details.iter().cloned());
         self.page_incident(incident, MessageKind::Trigger, firing.summary.clone(), details);
         if let Some((plan, why)) = refused {
@@ -107,7 +108,7 @@ impl Draft<'_> {
     /// Returns whether a refusal must be paged by itself: a shadow and a rollback under way are told in the page anyway.
     fn calls_for_a_human(&self, refusal: &Refusal) -> bool {
         match refusal {
-            Refusal::Shadow => false,
+            Refusal::Shadow | Refusal::Permissive => false,
             Refusal::Joined(rollback) => {
                 let run = self.state().rollbacks.get(rollback);
                 run.is_some_and(|run| matches!(run.phase, Phase::InDoubt { .. }))
@@ -140,7 +141,8 @@ impl Draft<'_> {
     ) -> Result<RollbackId, Refusal> {
         let target = &firing.key.target;
         let permit = super::arbitration::permit(self.state(), self.setup, self.now, incident, target, plan);
-        let permit = match (permit, &firing.barred) {
+        let barred = firing.barred.clone().or_else(|| self.barred_by_budget(firing.key));
+        let permit = match (permit, &barred) {
             // What is done already says more than what it may not do.
             (Err(done @ (Refusal::Joined(_) | Refusal::AlreadyRun(_))), _) => Err(done),
             (_, Some(barred)) => Err(barred.clone()),

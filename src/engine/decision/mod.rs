@@ -17,6 +17,7 @@ pub mod input;
 pub mod link;
 mod paging;
 pub mod placeholders;
+mod recommend;
 pub mod rollback;
 pub mod setup;
 pub mod state;

@@ -115,6 +115,9 @@ pub struct Incident {
     pub ran: BTreeMap<PlanName, RollbackId>,
     /// Why a wanted rollback was not begun, if one was not.
     pub refused: Option<Refusal>,
+    /// The plan that people were advised to run, if they were.
+    #[serde(default)]
+    pub recommended: Option<PlanName>,
     /// Dedup keys that are open at receivers, with those receivers.
     pub open_keys: BTreeMap<String, BTreeSet<ReceiverName>>,
 }
@@ -217,6 +220,7 @@ impl State {
             | Happening::Overdue { .. }
             | Happening::TaskDone { .. }
             | Happening::IncidentResolved { .. }
+            | Happening::RollbackRecommended { .. }
             | Happening::RollbackNotBegun { .. } => self.change_incident(event)?,
             Happening::RollbackDecided { .. } => self.begin_rollback(event)?,
             Happening::StepIntended { .. }
@@ -297,6 +301,7 @@ impl State {
                     due: due.clone(),
                     ran: BTreeMap::new(),
                     refused: None,
+                    recommended: None,
                     open_keys: BTreeMap::new(),
                 };
                 self.incidents.insert(*incident, opened);
@@ -309,6 +314,9 @@ impl State {
             Happening::IncidentResolved { incident, .. } => {
                 self.open_mut(*incident)?.resolved_at = Some(event.at);
                 self.forget_old();
+            }
+            Happening::RollbackRecommended { incident, recommended, .. } => {
+                self.open_mut(*incident)?.recommended = Some(recommended.clone());
             }
             Happening::RollbackNotBegun { incident, refusal, .. } => {
                 self.open_mut(*incident)?.refused = Some(refusal.clone());

@@ -18,6 +18,8 @@ use crate::engine::promql::EvalContext;
 use crate::engine::rules::{Condition, Trigger};
 use crate::engine::series::{FailureKind, Interest, Observation, Selector, SourceFailure, Sources, Store};
 use crate::engine::time::{Span, Timestamp};
+use promises::Promises;
+pub use promises::{SavedBudget, SavedPromises};
 use versions::version_selector;
 
 /// How long samples are kept at least: Prometheus' lookback, so that `status` can show the last value of anything.
@@ -35,6 +37,8 @@ pub struct Measurements {
     retention: Span,
     /// The newest observation: answers that come late are judged no earlier than what was judged before them.
     newest: Timestamp,
+    /// What is promised.
+    promises: Promises,
     /// The imported groups.
     groups: Groups,
     /// Since when every source has answered or failed; no group is evaluated before.
@@ -77,6 +81,7 @@ impl Measurements {
             heard: BTreeMap::new(),
             retention: MIN_RETENTION,
             newest: now,
+            promises: Promises::default(),
             groups: Groups::default(),
             ready: None,
             unseen: BTreeSet::new(),
@@ -101,7 +106,7 @@ impl Measurements {
         let mut retention = MIN_RETENTION;
         let plain = watch.rules.triggers.values().flat_map(|trigger| trigger.conditions());
         let all = plain.chain(read_instead.iter().map(|(condition, _)| *condition));
-        for compare in all.flat_map(Condition::compares) {
+        for compare in all.chain(Self::promised(watch)).flat_map(Condition::compares) {
             selectors.extend(compare.indicator.query.selectors().cloned());
             retention = retention.max(compare.indicator.query.reach());
         }
@@ -110,6 +115,10 @@ impl Measurements {
             let queries = condition.compares().into_iter().map(|compare| &compare.indicator.query);
             let selected = queries.flat_map(|query| query.selectors());
             selectors.extend(selected.map(|selector| selector.over(elsewhere.clone())));
+        }
+        for query in Self::budget_queries(watch) {
+            selectors.extend(query.selectors().cloned());
+            retention = retention.max(query.reach());
         }
         retention = retention.max(self.watch_groups(watch, &mut selectors, now));
         selectors.extend(watch.versions.iter().filter_map(|(_, detect)| version_selector(detect)));
@@ -142,6 +151,7 @@ impl Measurements {
             self.heard.entry(source.clone()).or_insert_with(new);
         }
         self.note_ready(now);
+        self.promises.retain(watch);
         self.windows.retain(|key, watched| {
             let rule = watch.rules.triggers.get(&(key.target.clone(), key.trigger.clone()));
             rule.is_some_and(|rule| rule.fingerprint == watched.fingerprint)
@@ -165,6 +175,7 @@ impl Measurements {
             }
         }
         self.store.restarted();
+        self.promises.restore(saved.promises, watch);
         self.groups.restore(saved.groups, self.newest, &self.store);
         for saved in saved.windows {
             let rule = watch.rules.triggers.get(&(saved.key.target.clone(), saved.key.trigger.clone()));
@@ -188,7 +199,11 @@ impl Measurements {
             fingerprint: watched.fingerprint.clone(),
             window: watched.window.clone(),
         });
-        SavedMeasurements { windows: windows.collect(), groups: self.groups.saved() }
+        SavedMeasurements {
+            windows: windows.collect(),
+            groups: self.groups.saved(),
+            promises: self.promises.saved(),
+        }
     }
 
     /// Takes in one observation and judges whatever needs its source.
@@ -218,12 +233,14 @@ impl Measurements {
         }
         self.unseen.remove(source);
         self.note_ready(now);
+        self.count_events(source, watch, now);
         let rules = watch.rules.triggers.values();
         let judgements: Vec<Judgement> = rules
             .filter(|rule| rule.sources.contains(source))
             .filter_map(|rule| self.judge(rule, watch, now))
             .collect();
         let checks = watch.checks.iter().filter_map(|check| self.check(check, source, watch, now)).collect();
+        self.keep_scores(source, watch, now);
         let mut judged = self.look(watch, now);
         judged.judgements = judgements;
         judged.checks = checks;
@@ -358,7 +375,10 @@ impl Measurements {
             return None;
         }
         let context = EvalContext { wall_offset: watch.wall_offset, ..EvalContext::at(now) };
-        let (met, evidence) = self.measure(&rule.when, &rule.sources, &rule.target, watch, &context);
+        let (met, evidence) = match &rule.burn_rate {
+            Some(rate) => self.burns(rule, rate, watch, now),
+            None => self.measure(&rule.when, &rule.sources, &rule.target, watch, &context),
+        };
         // A trigger's condition says what is bad.
         let verdict = match met {
             Ok(true) => Verdict::Breached,
@@ -429,6 +449,7 @@ impl Measurements {
 
 mod imported;
 mod measure;
+mod promises;
 mod versions;
 
 /// A native trigger yields one series: its key has no labels.

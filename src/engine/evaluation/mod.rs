@@ -2,10 +2,12 @@
 
 pub mod alerting;
 pub mod baseline;
+pub mod budget;
 pub mod groups;
 pub mod look;
 pub mod measurements;
 pub mod saved;
+pub mod score;
 pub mod shown;
 pub mod verdict;
 pub mod watch;
@@ -14,9 +16,10 @@ pub mod window;
 pub use alerting::{AlertJudgement, AlertRuleStanding, AlertsJudged};
 pub use baseline::{Baseline, Mean};
 pub use groups::{ALERT_NAME, ActiveAlert, AlertState, GroupLook};
-pub use look::{FailingRule, SourceLook, TriggerLook};
-pub use measurements::{MAX_RESTORE_GAP, Measurements};
+pub use look::{BudgetLook, BurnLook, FailingRule, ObjectiveLook, PromiseLook, SourceLook, TriggerLook};
+pub use measurements::{MAX_RESTORE_GAP, Measurements, SavedBudget, SavedPromises};
 pub use saved::{SavedMeasurements, SavedWindow};
+pub use score::Standing;
 pub use shown::shown;
 pub use verdict::{
     CheckKey, CheckVerdict, Evidence, Judged, Judgement, Silence, TriggerKey, UnknownReason, Verdict,

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::groups::SavedGroup;
-use super::measurements::MAX_RESTORE_GAP;
+use super::measurements::{MAX_RESTORE_GAP, SavedPromises};
 use super::verdict::TriggerKey;
 use super::window::Window;
 use crate::engine::time::Span;
@@ -16,6 +16,8 @@ pub struct SavedMeasurements {
     pub windows: Vec<SavedWindow>,
     /// Every imported group that was evaluated.
     pub groups: Vec<SavedGroup>,
+    /// What budgets have counted, and the scores of late; good for any gap, they know when they were taken.
+    pub promises: SavedPromises,
 }
 
 /// One trigger's window over one label set, as it is saved.
@@ -38,14 +40,16 @@ enum Stored {
         windows: Vec<SavedWindow>,
         #[serde(default)]
         groups: Vec<SavedGroup>,
+        #[serde(default)]
+        promises: SavedPromises,
     },
 }
 
 impl From<Stored> for SavedMeasurements {
     fn from(stored: Stored) -> Self {
         match stored {
-            Stored::Windows(windows) => Self { windows, groups: Vec::new() },
-            Stored::All { windows, groups } => Self { windows, groups },
+            Stored::Windows(windows) => Self { windows, ..Self::default() },
+            Stored::All { windows, groups, promises } => Self { windows, groups, promises },
         }
     }
 }

@@ -1,7 +1,9 @@
 //! All rule files together -> one [`RuleSet`], or every problem in any of them.
 
+mod budgets;
 mod fingerprint;
 mod names;
+mod objectives;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -112,13 +114,15 @@ pub fn compile(rule_files: RuleFiles<'_>, catalog: &Catalog, out: &mut Findings)
             };
             compiled.indicators.insert(scope.target.clone(), &indicator.name.value, declaration);
         }
-        pending.push((scope, written.triggers));
+        pending.push((scope, written));
     }
     groups.sort_by(|a, b| (&a.file, &a.name).cmp(&(&b.file, &b.name)));
     prometheus::settle(&mut groups);
     compiled.rules.groups = groups.into_iter().map(Arc::new).collect();
-    for (scope, triggers) in pending {
-        for written in &triggers {
+    for (scope, written) in pending {
+        objectives::compile(&written, &scope, catalog, &mut compiled, out);
+        budgets::compile(&written, &scope, catalog, &mut compiled, out);
+        for written in &written.triggers {
             let key = (scope.target.clone(), TriggerName::from(written.name.value.as_str()));
             if let Some(first) = first_places.get(&key) {
                 let message = format!("a second trigger `{}` for target `{}`", key.1, key.0);
@@ -164,6 +168,11 @@ impl FileScope {
         let target = written.target.as_ref().map_or("", |target| target.value.as_str());
         let (target, paces) = (target.into(), catalog.sources.clone());
         Self { file: file.clone(), target, sources, paces, reach: catalog.limits.reach }
+    }
+
+    /// Returns the time between two answers of each source that the file names.
+    fn paces_of_file(&self) -> impl Iterator<Item = Span> {
+        self.sources.iter().filter_map(|source| self.paces.get(source)).copied()
     }
 
     fn indicator(&self, written: &WrittenIndicator, out: &mut Findings) -> Option<Indicator> {
@@ -270,6 +279,9 @@ pub fn consequence(
     if let Some(plan) = &written.rollback {
         check_plan(plan, target, catalog, out);
     }
+    if let Some(plan) = &written.recommend {
+        check_plan(plan, target, catalog, out);
+    }
     if let Some(policy) = &written.page
         && !catalog.policies.contains(policy.value.as_str())
     {
@@ -279,6 +291,7 @@ pub fn consequence(
     Then {
         rollback: written.rollback.as_ref().map(|plan| PlanName::from(plan.value.as_str())),
         rollback_during: Vec::new(),
+        recommend: written.recommend.as_ref().map(|plan| PlanName::from(plan.value.as_str())),
         page: written.page.as_ref().map(|policy| PolicyName::from(policy.value.as_str())),
     }
 }

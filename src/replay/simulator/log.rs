@@ -141,7 +141,10 @@ pub(super) fn calls_for_page(event: &Event, later: &[Event], log: &Log) -> Optio
             }
             *log.incident_of.get(rollback)?
         }
-        Happening::RollbackNotBegun { refusal: Refusal::Shadow | Refusal::Joined(_), .. } => return None,
+        Happening::RollbackNotBegun {
+            refusal: Refusal::Shadow | Refusal::Permissive | Refusal::Joined(_),
+            ..
+        } => return None,
         Happening::RollbackNotBegun { incident, .. } => *incident,
         _ => return None,
     };
