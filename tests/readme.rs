@@ -75,6 +75,30 @@ fn the_starter_loads_under_the_readme_s_configuration() {
 }
 
 #[test]
+fn the_test_of_the_rule_file_in_the_readme_passes_and_fails_as_shown() {
+    let readme = read("README.md");
+    let directory = tempfile::tempdir().expect("a directory");
+    let tests = blocks(&readme, "yaml").into_iter().find(|block| block.starts_with("# my-app.test.yaml\n"));
+    let tests = tests.expect("README.md has a block that begins with `# my-app.test.yaml`");
+    let (_, rules) = files();
+    let test = |rules: &str| {
+        std::fs::write(directory.path().join("my-app.yaml"), rules).expect("written");
+        std::fs::write(directory.path().join("my-app.test.yaml"), &tests).expect("written");
+        let output = Command::new(env!("CARGO_BIN_EXE_rearguard"))
+            .current_dir(directory.path())
+            .args(["test", "my-app.test.yaml"])
+            .output()
+            .expect("runs");
+        (output.status.code(), String::from_utf8_lossy(&output.stdout).into_owned())
+    };
+    let (code, said) = test(&rules);
+    assert_eq!(code, Some(0), "{said}");
+    let (code, said) = test(&rules.replace("for: 60s", "for: 80s"));
+    assert_eq!(code, Some(1), "{said}");
+    assert!(blocks(&readme, "text").contains(&said), "README.md shows this:\n{said}");
+}
+
+#[test]
 fn the_rule_test_in_the_readme_passes_and_fails_as_shown() {
     let readme = read("README.md");
     let directory = tempfile::tempdir().expect("a directory");

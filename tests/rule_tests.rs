@@ -1,4 +1,5 @@
-//! `rearguard test`: promtool's unit tests mean here what they mean there, and what differs is told.
+//! `rearguard test`: our own format says what happened beside what was expected; promtool's unit tests mean here what they
+//! mean there; what differs is told.
 //!
 //! Own cases are in `tests/files/rule_tests`: files that pass, that fail, that cannot be run. What is printed is in
 //! `tests/golden/rule_tests`. After a wanted change run with `BLESS=1` and read the difference. Other projects' cases
@@ -75,6 +76,53 @@ fn json_says_what_failed_and_where() {
 }
 
 #[test]
+fn a_timeline_is_told_to_programs_too_and_of_a_passed_test_where_asked_for() {
+    let file = "tests/files/rule_tests/failing/timeline.test.yaml";
+    let printed = test(&[file, "--output", "json"]);
+    let answer: serde_json::Value = serde_json::from_str(&printed.out).expect("is JSON");
+    let tests = answer["files"][0]["tests"].as_array().expect("is a list");
+    let timeline = tests[0]["timeline"].as_array().expect("is a list");
+    let missing: Vec<_> = timeline.iter().filter(|line| line["sign"] == "expected").collect();
+    assert_eq!(missing[0]["text"], "ErrorRateHigh fires");
+    assert_eq!((missing[0]["at_ms"].as_i64(), missing[0]["line"].as_u64()), (Some(30_000), Some(7)));
+    let passed = tests.iter().find(|test| test["name"] == "this one passes").expect("is there");
+    assert!(passed.get("timeline").is_none(), "{passed}");
+    let printed = test(&[file, "--run", "passes", "--timeline"]);
+    assert_eq!(printed.code, 0);
+    assert!(
+        printed.out.contains("left out, for this test gives them nothing to read: Down"),
+        "{}",
+        printed.out
+    );
+}
+
+/// Every shipped rule file has tests beside it, and they pass.
+#[test]
+fn the_shipped_rules_pass_their_tests() {
+    let mut rules = 0;
+    for entry in std::fs::read_dir("rules").expect("is there") {
+        let path = entry.expect("can be listed").path();
+        let name = path.to_string_lossy().into_owned();
+        if name.ends_with(".yaml") && !name.ends_with(".test.yaml") {
+            rules += 1;
+            assert!(path.with_extension("test.yaml").exists(), "{name} has no tests beside it");
+        }
+    }
+    assert!(rules > 1, "{rules} rule files are shipped");
+    let printed = test(&["rules"]);
+    assert_eq!(printed.code, 0, "{}{}", printed.out, printed.err);
+}
+
+/// One test with everything in it, twice, gives the same twice (E1).
+#[test]
+fn a_test_is_played_the_same_each_time() {
+    let file = "tests/files/rule_tests/passing/native.test.yaml";
+    let (first, second) = (test(&[file, "--timeline"]), test(&[file, "--timeline"]));
+    assert!(first.out.lines().count() > 150, "{}", first.out);
+    assert_eq!(first.out, second.out);
+}
+
+#[test]
 fn tests_are_chosen_by_name() {
     let file = "tests/files/rule_tests/failing/differences.test.yaml";
     let cases: [(&[&str], usize, i32); 3] = [
@@ -101,7 +149,7 @@ fn a_run_without_tests_is_wrong_usage_and_never_a_pass() {
         (&[place], "holds no test files"),
         (&["tests/none.yaml"], "no test was run"),
         (&[empty.to_str().expect("is text")], "no test was run"),
-        (&["tests/files/rule_tests/passing", "--run", "nobody"], "no test's name fits --run nobody"),
+        (&["tests/files/rule_tests/passing", "--run", "unheard-of"], "no test's name fits --run unheard-of"),
         (&["tests/files/rule_tests/passing", "--run", "("], "--run is not a regular expression"),
     ];
     for (arguments, said) in cases {

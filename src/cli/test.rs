@@ -24,6 +24,9 @@ pub(super) struct TestArguments {
     /// Run only the tests in whose name this regular expression is found; may be given several times
     #[arg(long, value_name = "REGEX")]
     run: Vec<String>,
+    /// Show what happened in tests that passed, too
+    #[arg(long)]
+    timeline: bool,
     /// How to print
     #[arg(long, value_enum, default_value_t = TestOutput::Text)]
     output: TestOutput,
@@ -79,7 +82,15 @@ pub(super) fn run(arguments: &TestArguments) -> Result<Exit, CommandError> {
     let style = if colored { Style::Colored } else { Style::Plain };
     let mut outcomes = Vec::new();
     for path in test_files(&arguments.files)? {
-        let outcome = Outcome::of(&path, &wanted);
+        let mut outcome = Outcome::of(&path, &wanted);
+        if !arguments.timeline {
+            outcome
+                .report
+                .tests
+                .iter_mut()
+                .filter(|test| test.passed())
+                .for_each(|test| test.timeline.clear());
+        }
         match arguments.output {
             TestOutput::Text => {
                 print(&outcome.render_problems(style))?;

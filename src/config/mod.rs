@@ -23,7 +23,8 @@ use std::path::{Path, PathBuf};
 
 use crate::engine::decision::Setup;
 use crate::engine::decision::link;
-use crate::engine::rules::{Diagnostic, Findings, Place, RuleFiles, SourceFile, yaml};
+use crate::engine::rules::yaml::{self, Node};
+use crate::engine::rules::{Diagnostic, Findings, Place, RuleFiles, SourceFile};
 
 pub use credentials::{SecretRef, SecretSource, Secrets, read_each_secret, read_secrets};
 pub use render::{Style, render};
@@ -159,6 +160,29 @@ fn finish(
     let (setup, warnings) = link::link(&declared, root_file, rule_files, out)
         .map_err(|problems| refused(problems, Some(Box::new(config.clone()))))?;
     Ok(Loaded { config, setup, files, warnings })
+}
+
+/// Joins a tree that stands for `rearguard.yaml` with rule files whose texts are known: for tests, which make up parts of
+/// the tree. `file` is what is named in its place, `path` where relative paths begin.
+///
+/// # Errors
+///
+/// As [`load`].
+pub fn join(
+    root: &Node,
+    file: &SourceFile,
+    path: &Path,
+    rule_files: &[SourceFile],
+) -> Result<(Config, Setup, Vec<Diagnostic>), Vec<Diagnostic>> {
+    let mut out = Findings::default();
+    let path = absolute(path);
+    let Some(written) = written::read(root, parent_of(&path), &mut out) else {
+        return Err(out.into_problems());
+    };
+    let (config, declared) = resolve::resolve(written, &path, &mut out);
+    let rule_files = RuleFiles { files: rule_files, some_unread: false };
+    let (setup, warnings) = link::link(&declared, file, rule_files, out)?;
+    Ok((config, setup, warnings))
 }
 
 /// Returns a file as diagnostics name it.

@@ -32,6 +32,17 @@ pub enum Reason {
         /// The window's length.
         of: Span,
     },
+    /// The condition is met, but not at enough observations yet.
+    Counting {
+        /// How many breaches the window holds.
+        seen: u32,
+        /// How many it takes.
+        needed: u32,
+    },
+    /// The promise holds again, but what clears the trigger is not met yet; the text says what.
+    NotClear(String),
+    /// A higher level of the same trigger fires; the text says which.
+    Outranked(String),
     /// It cannot be judged; the text says why.
     Blind(String),
     /// A rollback was wanted and not begun; the text says why.
@@ -55,6 +66,9 @@ impl std::fmt::Display for Reason {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::WindowFilling { breached, of } => write!(f, "breached for {breached} of {of}"),
+            Self::Counting { seen, needed } => write!(f, "breached at {seen} of {needed} observations"),
+            Self::NotClear(what) => write!(f, "fires until: {what}"),
+            Self::Outranked(above) => write!(f, "no incident of its own: {above} fires"),
             Self::Blind(why) => write!(f, "cannot be judged: {why}"),
             Self::NotBegun(why) => write!(f, "no rollback: {why}"),
             Self::NotAwaited(why) => write!(f, "nobody waits for it: {why}"),

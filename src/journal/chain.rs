@@ -209,6 +209,7 @@ mod tests {
                 condition: "error_rate > 2%".to_owned(),
                 shown: String::new(),
                 newest_sample: None,
+                labels: crate::engine::model::Labels::empty(),
             };
             let what = Happening::TriggerFiring {
                 key: key.clone(),

@@ -107,6 +107,7 @@ pub fn incident() -> Vec<(Vec<Happening>, Vec<Effect>)> {
         condition: "error_rate > 2%".to_owned(),
         shown: "12.3%".to_owned(),
         newest_sample: Some(Timestamp::from_millis(900)),
+        labels: rearguard::engine::model::Labels::empty(),
     });
     let (incident, rollback, effect) = (IncidentId(1), RollbackId(1), EffectId(1));
     let page = message(1, MessageKind::Trigger);

@@ -259,7 +259,7 @@ impl<'a> Stage<'a> {
     async fn step(&mut self, follower: &mut Follower) -> Result<Ended, DemoError> {
         tokio::select! {
             record = follower.next() => match record? {
-                Some(record) => self.sequence.put(Item::Event(record)),
+                Some(record) => self.sequence.put(Item::Event(Box::new(record))),
                 None => {
                     let status = self.daemon.wait().await;
                     return Err(self.daemon_ended(status));

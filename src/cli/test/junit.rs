@@ -81,8 +81,11 @@ impl Document {
             };
             let message = format!("{}{more}", text::headline(first));
             self.open("failure", &[("message", message), ("type", "difference".to_owned())]);
-            let told: Vec<String> =
+            let mut told: Vec<String> =
                 test.failures.iter().map(|failure| text::failure(failure, Style::Plain)).collect();
+            if !test.timeline.is_empty() {
+                told.push(text::timeline(&test.timeline, Style::Plain));
+            }
             self.text(&format!("\n{}", told.join("\n")));
             self.close("failure");
         }
@@ -175,8 +178,15 @@ mod tests {
             line: 2,
             checks: 1,
             failures: vec![failure.clone(), failure],
+            timeline: Vec::new(),
         };
-        let passed = TestReport { name: "good".to_owned(), line: 9, checks: 1, failures: Vec::new() };
+        let passed = TestReport {
+            name: "good".to_owned(),
+            line: 9,
+            checks: 1,
+            failures: Vec::new(),
+            timeline: Vec::new(),
+        };
         let report = FileReport { file: "f.yaml".to_owned(), tests: vec![test, passed] };
         let outcomes = [Outcome { report, problems: Vec::new(), files: Vec::new() }];
         let xml = document(&outcomes);

@@ -12,7 +12,9 @@ use crate::config::Style;
 use crate::effects::printable;
 use crate::engine::decision::counted;
 use crate::engine::model::{Labels, METRIC_NAME};
-use crate::replay::rule_test::{Cause, Difference, Failure, FileReport, Item, Subject, TestReport};
+use crate::replay::rule_test::{
+    Cause, Difference, Failure, FileReport, Item, Sign, Subject, TestReport, TimelineLine,
+};
 
 /// More differences of one expectation than this are counted, not shown: the cause is the same.
 const DIFFERENCES_MAX: usize = 20;
@@ -42,13 +44,14 @@ fn test(test: &TestReport, style: Style) -> String {
     let name = printable::line(&test.name);
     if test.passed() {
         let word = painted(style, GOOD, "passed");
-        return format!("  {word}  {name} ({})\n", counted(test.checks, "check"));
+        let timeline = indented(&timeline(&test.timeline, style), 4);
+        return format!("  {word}  {name} ({})\n{timeline}", counted(test.checks, "check"));
     }
     let word = painted(style, BAD, "FAILED");
     let stopped_by = test.failures.iter().find_map(|failure| match failure.subject {
         Subject::Rule { .. } => Some("not run to its end"),
         Subject::Test => Some("cannot be run"),
-        Subject::Alert { .. } | Subject::Expression { .. } => None,
+        Subject::Alert { .. } | Subject::Expression { .. } | Subject::Expectation { .. } => None,
     });
     let how = match stopped_by {
         Some(how) => how.to_owned(),
@@ -58,6 +61,10 @@ fn test(test: &TestReport, style: Style) -> String {
     for failure in &test.failures {
         text.push('\n');
         text.push_str(&indented(&self::failure(failure, style), 4));
+    }
+    if !test.timeline.is_empty() {
+        text.push('\n');
+        text.push_str(&indented(&timeline(&test.timeline, style), 4));
     }
     text.push('\n');
     text
@@ -105,8 +112,27 @@ pub(super) fn headline(failure: &Failure) -> String {
             let (name, group) = (printable::line(name), printable::line(group));
             format!("rule {name} of group {group} cannot be evaluated at {at}: {how}")
         }
+        // What is wanted in a whole test has no time of its own.
+        Subject::Expectation { text } => format!("{} at {at}: {how}", printable::line(text)),
         Subject::Test => how,
     }
+}
+
+/// Tells everything that happened in a test, with what was expected beside it.
+pub(super) fn timeline(lines: &[TimelineLine], style: Style) -> String {
+    let mut text = String::new();
+    for line in lines {
+        let (sign, ansi) = match line.sign {
+            Sign::AsItIs => (' ', Ansi::new()),
+            Sign::Expected => ('-', EXPECTED),
+            Sign::Unexpected => ('+', GOT),
+        };
+        let place = line.line.map_or_else(String::new, |line| format!("  (line {line})"));
+        let told = format!("{sign} {:>8}  {}{place}", line.at.to_string(), printable::line(&line.text));
+        text.push_str(&painted(style, ansi, &told));
+        text.push('\n');
+    }
+    text
 }
 
 fn difference(difference: &Difference, style: Style) -> String {

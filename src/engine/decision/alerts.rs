@@ -252,6 +252,7 @@ fn evidence_of(alert: &AlertJudgement) -> Option<Evidence> {
         condition: expression(alert),
         shown: shown(alert.value, Unit::Count),
         newest_sample: None,
+        labels: alert.labels.clone(),
     })
 }
 

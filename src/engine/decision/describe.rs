@@ -7,7 +7,7 @@ use std::fmt;
 use super::effect::{DeliveryReport, MessageKind, StepHandle, StepResult};
 use super::event::{Cause, CheckSeen, Happening, Outcome, Refusal};
 use super::rollback::Phase;
-use crate::engine::evaluation::{Evidence, Verdict};
+use crate::engine::evaluation::{Evidence, TriggerKey, Verdict};
 use crate::engine::model::ReceiverName;
 
 /// Text from outside, on one line: control characters as escapes.
@@ -31,6 +31,17 @@ struct Measured<'a>(Option<&'a Evidence>);
 impl fmt::Display for Measured<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.map_or(Ok(()), |evidence| write!(f, ": {}, measured {}", evidence.condition, evidence.shown))
+    }
+}
+
+/// A trigger with its target, and its labels where it has any.
+struct Named<'a>(&'a TriggerKey);
+
+impl fmt::Display for Named<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let TriggerKey { target, trigger, labels } = self.0;
+        write!(f, "{target}/{trigger}")?;
+        if labels.is_empty() { Ok(()) } else { write!(f, "{}", OneLine(&labels.to_string())) }
     }
 }
 
@@ -77,16 +88,16 @@ impl fmt::Display for Happening {
             }
             Self::TriggerPending { key, window, evidence } => {
                 let measured = Measured(evidence.as_ref());
-                write!(f, "{}/{} is pending, fires after {window}{measured}", key.target, key.trigger)
+                write!(f, "{} is pending, fires after {window}{measured}", Named(key))
             }
             Self::TriggerFiring { key, evidence, .. } => {
-                write!(f, "{}/{} FIRES{}", key.target, key.trigger, Measured(evidence.as_ref()))
+                write!(f, "{} FIRES{}", Named(key), Measured(evidence.as_ref()))
             }
             Self::TriggerCleared { key, removed: true, .. } => {
-                write!(f, "{}/{} is gone: its rule was removed", key.target, key.trigger)
+                write!(f, "{} is gone: its rule was removed", Named(key))
             }
             Self::TriggerCleared { key, evidence, .. } => {
-                write!(f, "{}/{} is quiet again{}", key.target, key.trigger, Measured(evidence.as_ref()))
+                write!(f, "{} is quiet again{}", Named(key), Measured(evidence.as_ref()))
             }
             Self::IncidentOpened { incident, target, severity, reason, .. } => {
                 write!(f, "incident {incident} opens, {severity}, {target}: {}", OneLine(reason))

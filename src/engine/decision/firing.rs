@@ -44,6 +44,11 @@ impl Draft<'_> {
     pub(super) fn fire(&mut self, firing: Firing<'_>) {
         let (key, since, evidence) = (firing.key.clone(), firing.since, firing.evidence.clone());
         self.emit(Happening::TriggerFiring { key, since, evidence });
+        self.follow(firing);
+    }
+
+    /// Opens the incident of what fires, or goes on with the one that is still open.
+    pub(super) fn follow(&mut self, firing: Firing<'_>) {
         let cause = Cause::Trigger(firing.key.clone());
         if let Some(incident) = self.state().open_incident(&cause) {
             // It was quiet for a while, and the rollback of then is over: people must hear that it did not last.

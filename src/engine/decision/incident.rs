@@ -5,18 +5,20 @@ use std::collections::BTreeMap;
 use super::alerts::{is_gone, is_imported};
 use super::draft::Draft;
 use super::effect::{DeliveryReport, MessageKind};
-use super::event::{Cause, Happening};
+use super::event::{Cause, Happening, Refusal};
 use super::firing::Firing;
 use super::placeholders::fill_text;
 use super::state::TriggerState;
-use crate::engine::evaluation::{Judged, Judgement, Silence, TriggerKey, UnknownReason, Verdict};
-use crate::engine::model::{IncidentId, PolicyName, ReceiverName, Severity, SourceName, TargetName};
+use crate::engine::evaluation::{Judged, Judgement, Silence, TriggerKey, UnknownReason, Verdict, WindowFill};
+use crate::engine::model::{
+    IncidentId, Labels, PolicyName, ReceiverName, Severity, SourceName, TargetName, TriggerName,
+};
 use crate::engine::report::Reason;
-use crate::engine::rules::Trigger;
+use crate::engine::rules::{Clear, PAGE_AFTER, Trigger};
 use crate::engine::time::Span;
 
 /// How long a trigger may be neither good nor bad before that is an incident of its own (E2).
-pub(super) const BLIND_AFTER: Span = Span::from_secs(60);
+pub(super) const BLIND_AFTER: Span = PAGE_AFTER;
 
 /// The target that incidents of the daemon itself are filed under.
 const OWN_TARGET: &str = "rearguard";
@@ -65,6 +67,14 @@ impl Draft<'_> {
                 self.fire_if_full(trigger, judgement);
             }
             (Some(TriggerState::Pending { .. }), Verdict::Breached) => self.fire_if_full(trigger, judgement),
+            (Some(TriggerState::Firing { .. }), Verdict::Breached) => self.rise(trigger, judgement),
+            // A share or a count may hold breaches yet.
+            (Some(TriggerState::Pending { .. }), Verdict::Holds) if judgement.window.since.is_some() => {
+                self.report.add(subject, filling(&judgement.window));
+            }
+            (Some(TriggerState::Firing { .. }), Verdict::Holds) if !judgement.may_clear => {
+                self.report.add(subject, Reason::NotClear(why_not_clear(trigger)));
+            }
             (Some(_), Verdict::Holds) => {
                 let evidence = judgement.evidence.clone();
                 self.emit(Happening::TriggerCleared { key: key.clone(), evidence, removed: false });
@@ -74,32 +84,77 @@ impl Draft<'_> {
             }
             (_, Verdict::NoData) => self.report.add(subject, Reason::Blind("no data".to_owned())),
             (_, Verdict::Unknown(why)) => self.report.add(subject, Reason::Blind(why.to_string())),
-            (None, Verdict::Holds) | (Some(TriggerState::Firing { .. }), Verdict::Breached) => {}
+            (None, Verdict::Holds) => {}
         }
         self.take_blindness(trigger, judgement);
     }
 
     fn fire_if_full(&mut self, trigger: &Trigger, judgement: &Judgement) {
-        let window = judgement.window;
-        if !window.full {
-            let reason = Reason::WindowFilling { breached: window.breached, of: window.of };
-            return self.report.add(trigger.name.to_string(), reason);
+        if !judgement.window.full {
+            return self.report.add(trigger.name.to_string(), filling(&judgement.window));
         }
+        let firing = self.firing(trigger, judgement);
+        match self.outranked_by(trigger, judgement) {
+            None => self.fire(firing),
+            Some(above) => {
+                let (key, since, evidence) = (firing.key.clone(), firing.since, firing.evidence.clone());
+                self.emit(Happening::TriggerFiring { key, since, evidence });
+                self.report.add(trigger.name.to_string(), Reason::Outranked(above.to_string()));
+            }
+        }
+    }
+
+    /// A level opens its incident once no higher one fires any more.
+    fn rise(&mut self, trigger: &Trigger, judgement: &Judgement) {
+        let cause = Cause::Trigger(judgement.key.clone());
+        if trigger.level.is_none() || self.state().open_incident(&cause).is_some() {
+            return;
+        }
+        match self.outranked_by(trigger, judgement) {
+            None => {
+                let firing = self.firing(trigger, judgement);
+                self.follow(firing);
+            }
+            Some(above) => {
+                self.report.add(trigger.name.to_string(), Reason::Outranked(above.to_string()));
+            }
+        }
+    }
+
+    /// Returns the higher level that fires for the same series, if one does.
+    fn outranked_by(&self, trigger: &Trigger, judgement: &Judgement) -> Option<TriggerName> {
+        let above = trigger.level.as_ref().map_or(&[][..], |level| level.above.as_slice());
+        let fires = |name: &&TriggerName| {
+            let key = TriggerKey { trigger: (*name).clone(), ..judgement.key.clone() };
+            matches!(self.state().triggers.get(&key), Some(TriggerState::Firing { .. }))
+        };
+        above.iter().find(fires).cloned()
+    }
+
+    fn firing<'f>(&self, trigger: &'f Trigger, judgement: &'f Judgement) -> Firing<'f> {
         let shown = judgement.evidence.as_ref().map_or("no value", |evidence| evidence.shown.as_str());
         let reason = format!("{} for {}: measured {shown}", trigger.when.text, trigger.window);
-        self.fire(Firing {
+        let labels = &judgement.key.labels;
+        let mut details = Vec::new();
+        if !labels.is_empty() {
+            details.push(format!("It speaks of {labels}."));
+        }
+        if let Some(found) = &judgement.taken_for {
+            details.push(format!("Missing data count as a breach here: {}.", words(found)));
+        }
+        Firing {
             key: &judgement.key,
             then: &trigger.then,
             severity: trigger.severity,
-            since: window.since.unwrap_or(self.now),
-            summary: summary_of(trigger, shown, &reason),
+            since: judgement.window.since.unwrap_or(self.now),
+            summary: summary_of(trigger, labels, shown, &reason),
             reason,
-            details: Vec::new(),
+            details,
             evidence: judgement.evidence.clone(),
             runbook: trigger.runbook.clone(),
             due: trigger.due.clone(),
-            barred: None,
-        });
+            barred: trigger.no_data.can_breach().then_some(Refusal::RestsOnAbsence),
+        }
     }
 
     fn take_blindness(&mut self, trigger: &Trigger, judgement: &Judgement) {
@@ -130,7 +185,7 @@ impl Draft<'_> {
             Verdict::Unknown(why) => why.to_string(),
         };
         let Some(since) = judgement.blind_since else { return };
-        if self.now.since(since) < BLIND_AFTER {
+        if self.now.since(since) < trigger.no_data.page_after {
             return;
         }
         let notify = self.setup.receivers_of(trigger.then.page.as_ref());
@@ -154,8 +209,10 @@ impl Draft<'_> {
     fn is_starved(&self, judgement: &Judgement) -> bool {
         let window = judgement.window;
         let pending = matches!(self.state().triggers.get(&judgement.key), Some(TriggerState::Pending { .. }));
+        // Where observations are counted, time proves nothing.
         pending
             && !window.full
+            && window.count.is_none()
             && window.since.is_some_and(|since| self.now.since(since) >= window.of + BLIND_AFTER)
     }
 
@@ -361,11 +418,41 @@ pub(super) struct Opening {
     pub(super) policy: Option<PolicyName>,
 }
 
-fn summary_of(trigger: &Trigger, shown: &str, reason: &str) -> String {
+/// How full a window is, in its own terms.
+fn filling(window: &WindowFill) -> Reason {
+    match window.count {
+        Some((seen, needed)) => Reason::Counting { seen, needed },
+        None => Reason::WindowFilling { breached: window.breached, of: window.of },
+    }
+}
+
+/// What a firing trigger waits for although the promise holds again.
+fn why_not_clear(trigger: &Trigger) -> String {
+    match &trigger.clear {
+        Some(Clear { when: Some(when), hold }) => format!("{} for {hold}", when.text),
+        Some(Clear { when: None, hold }) => format!("the promise kept for {hold}"),
+        None if !trigger.keep_firing_for.is_zero_or_negative() => {
+            format!("{} without a breach", trigger.keep_firing_for)
+        }
+        None => format!("less than {} in its window", trigger.window),
+    }
+}
+
+fn words(verdict: &Verdict) -> String {
+    match verdict {
+        Verdict::Unknown(why) => why.to_string(),
+        Verdict::NoData => "its expression selects nothing".to_owned(),
+        Verdict::Holds => "the promise holds".to_owned(),
+        Verdict::Breached => "the promise is broken".to_owned(),
+    }
+}
+
+fn summary_of(trigger: &Trigger, labels: &Labels, shown: &str, reason: &str) -> String {
     let value_of = |name: &str| {
         Some(match name {
             "target" => trigger.target.to_string(),
             "trigger" => trigger.name.to_string(),
+            "labels" => labels.to_string(),
             "severity" => trigger.severity.to_string(),
             "value" => shown.to_owned(),
             "threshold" => trigger.when.thresholds(),
@@ -376,7 +463,8 @@ fn summary_of(trigger: &Trigger, shown: &str, reason: &str) -> String {
     };
     match &trigger.summary {
         Some(template) => fill_text(template, value_of),
-        None => format!("{}: {}: {reason}", trigger.target, trigger.name),
+        None if labels.is_empty() => format!("{}: {}: {reason}", trigger.target, trigger.name),
+        None => format!("{}: {} {labels}: {reason}", trigger.target, trigger.name),
     }
 }
 

@@ -19,8 +19,8 @@ pub const STEP_PLACEHOLDERS: [&str; 10] = [
 ];
 
 /// The placeholders that a trigger's summary may hold.
-pub const SUMMARY_PLACEHOLDERS: [&str; 7] =
-    ["target", "trigger", "severity", "value", "threshold", "condition", "window"];
+pub const SUMMARY_PLACEHOLDERS: [&str; 8] =
+    ["target", "trigger", "severity", "value", "threshold", "condition", "window", "labels"];
 
 /// What a step's placeholders stand for.
 pub(super) struct Names<'a> {

@@ -142,17 +142,20 @@ impl Story {
     fn judge(&mut self, name: &str, verdict: Verdict, full: bool) -> Vec<Effect> {
         let key = TriggerKey { target: "app".into(), trigger: name.into(), labels: Labels::empty() };
         let blind = matches!(verdict, Verdict::NoData | Verdict::Unknown(_));
+        let is_kept = verdict == Verdict::Holds;
         let judgement = Judgement {
             key,
             verdict,
             evidence: Some(evidence(0.123)),
             window: WindowFill {
                 of: Span::from_secs(60),
-                since: Some(Timestamp::ZERO),
+                since: (!is_kept).then_some(Timestamp::ZERO),
                 full,
                 ..WindowFill::default()
             },
             blind_since: blind.then_some(Timestamp::ZERO),
+            may_clear: true,
+            taken_for: None,
         };
         self.feed(Input::Judged(Judged { judgements: vec![judgement], ..Judged::default() }))
     }
@@ -216,6 +219,7 @@ fn evidence(value: f64) -> Evidence {
         condition: "errors > 2%".to_owned(),
         shown: format!("{}%", value * 100.0),
         newest_sample: None,
+        labels: Labels::empty(),
     }
 }
 

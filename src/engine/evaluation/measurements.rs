@@ -7,17 +7,16 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::groups::{Groups, RULES_SOURCE};
 use super::look::{SourceLook, TriggerLook};
-use super::saved::{SavedMeasurements, SavedWindow};
-use super::verdict::{
-    CheckVerdict, Evidence, Judged, Judgement, Silence, TriggerKey, UnknownReason, Verdict, WindowFill,
-};
+use super::saved::SavedMeasurements;
+use super::verdict::{CheckVerdict, Judged, Judgement, Silence, TriggerKey, Verdict, WindowFill};
 use super::watch::{Check, Watch};
-use super::window::{Mark, Window};
 use crate::engine::model::{Labels, Sample, SourceName};
 use crate::engine::promql::EvalContext;
-use crate::engine::rules::{Condition, Trigger};
+use crate::engine::rules::{Across, Condition, Trigger};
 use crate::engine::series::{FailureKind, Interest, Observation, Selector, SourceFailure, Sources, Store};
 use crate::engine::time::{Span, Timestamp};
+use judge::{Watched, Windows, key_of};
+use measure::Eyes;
 use promises::Promises;
 pub use promises::{SavedBudget, SavedPromises};
 use versions::version_selector;
@@ -32,7 +31,7 @@ pub const MAX_RESTORE_GAP: Span = Span::from_secs(3600);
 #[derive(Clone, Debug)]
 pub struct Measurements {
     pub(in crate::engine) store: Store,
-    windows: BTreeMap<TriggerKey, Watched>,
+    windows: Windows,
     heard: BTreeMap<SourceName, Hearing>,
     retention: Span,
     /// The newest observation: answers that come late are judged no earlier than what was judged before them.
@@ -52,14 +51,6 @@ pub struct Measurements {
     retained: Timestamp,
 }
 
-#[derive(Clone, Debug)]
-struct Watched {
-    fingerprint: String,
-    window: Window,
-    blind_since: Option<Timestamp>,
-    last: Option<(Verdict, Option<Evidence>, WindowFill)>,
-}
-
 /// What is known of a source since this start.
 #[derive(Clone, Debug)]
 struct Hearing {
@@ -77,7 +68,7 @@ impl Measurements {
     pub fn new(watch: &Watch<'_>, now: Timestamp) -> Self {
         let mut new = Self {
             store: Store::new(watch.memory.limits, MIN_RETENTION),
-            windows: BTreeMap::new(),
+            windows: Windows::new(),
             heard: BTreeMap::new(),
             retention: MIN_RETENTION,
             newest: now,
@@ -180,25 +171,15 @@ impl Measurements {
         for saved in saved.windows {
             let rule = watch.rules.triggers.get(&(saved.key.target.clone(), saved.key.trigger.clone()));
             if rule.is_some_and(|rule| rule.fingerprint == saved.fingerprint) {
-                let watched = Watched {
-                    fingerprint: saved.fingerprint,
-                    window: saved.window,
-                    blind_since: None,
-                    last: None,
-                };
-                self.windows.insert(saved.key, watched);
+                let (key, watched) = Watched::restored(saved);
+                self.windows.insert(key, watched);
             }
         }
     }
 
     /// Returns every window that is not empty and every group, to be saved.
     pub fn saved(&self) -> SavedMeasurements {
-        let filled = self.windows.iter().filter(|(_, watched)| watched.window != Window::default());
-        let windows = filled.map(|(key, watched)| SavedWindow {
-            key: key.clone(),
-            fingerprint: watched.fingerprint.clone(),
-            window: watched.window.clone(),
-        });
+        let windows = self.windows.iter().filter_map(|(key, watched)| watched.saved(key));
         SavedMeasurements {
             windows: windows.collect(),
             groups: self.groups.saved(),
@@ -237,7 +218,7 @@ impl Measurements {
         let rules = watch.rules.triggers.values();
         let judgements: Vec<Judgement> = rules
             .filter(|rule| rule.sources.contains(source))
-            .filter_map(|rule| self.judge(rule, watch, now))
+            .flat_map(|rule| self.judge(rule, source, watch, now))
             .collect();
         let checks = watch.checks.iter().filter_map(|check| self.check(check, source, watch, now)).collect();
         self.keep_scores(source, watch, now);
@@ -253,21 +234,22 @@ impl Measurements {
     /// observation, which sources are silent now and which answer.
     pub fn look(&mut self, watch: &Watch<'_>, now: Timestamp) -> Judged {
         let alerts = self.evaluate_due(watch, now);
-        let due = |rule: &std::sync::Arc<Trigger>| {
-            let key = key_of(rule);
-            let watched = self.windows.get(&key)?;
+        let due = |(key, watched): (&TriggerKey, &Watched)| {
+            let rule = watch.rules.triggers.get(&(key.target.clone(), key.trigger.clone()))?;
             let (verdict, evidence, before) = watched.last.as_ref()?;
             let window = watched.window.fill(&rule.window, now);
             let judgement = || Judgement {
-                key,
+                key: key.clone(),
                 verdict: verdict.clone(),
                 evidence: evidence.clone(),
                 window,
                 blind_since: watched.blind_since,
+                may_clear: false,
+                taken_for: None,
             };
             (*verdict == Verdict::Breached && window.full && !before.full).then(judgement)
         };
-        let judgements = watch.rules.triggers.values().filter_map(due).collect();
+        let judgements = self.windows.iter().filter_map(due).collect();
         let mut judged = Judged { judgements, alerts, ..Judged::default() };
         for (source, hearing) in &self.heard {
             if matches!(hearing.last, Some(Ok(()))) {
@@ -292,24 +274,40 @@ impl Measurements {
             let since = hearing.last_good.unwrap_or(hearing.asked_since);
             watch.paces.get(source).map(|pace| since + pace.silent_after)
         });
-        let full = watch.rules.triggers.values().filter_map(|rule| {
-            self.windows.get(&key_of(rule)).and_then(|watched| watched.window.due(&rule.window))
+        let full = watch.rules.triggers.values().flat_map(|rule| {
+            self.windows_of(rule).filter_map(|(_, watched)| watched.window.due(&rule.window))
         });
         silent.chain(full).filter(|at| *at > now).chain(self.next_evaluation(watch, now)).min()
     }
 
     /// Returns what every trigger looks like.
     pub fn triggers(&self, watch: &Watch<'_>) -> Vec<TriggerLook> {
-        let look = |rule: &std::sync::Arc<Trigger>| {
-            let key = key_of(rule);
-            let last = self.windows.get(&key).and_then(|watched| watched.last.clone());
-            let (verdict, evidence, window) = match last {
-                Some((verdict, evidence, window)) => (Some(verdict), evidence, window),
-                None => (None, None, WindowFill { of: rule.window.of(), ..WindowFill::default() }),
-            };
-            TriggerLook { key, verdict, evidence, window }
+        let blank = |rule: &Trigger| TriggerLook {
+            key: key_of(rule, Labels::empty()),
+            verdict: None,
+            evidence: None,
+            window: WindowFill { of: rule.window.of(), ..WindowFill::default() },
         };
-        watch.rules.triggers.values().map(look).collect()
+        let seen = |(key, watched): (&TriggerKey, &Watched)| {
+            let (verdict, evidence, window) = watched.last.clone()?;
+            Some(TriggerLook { key: key.clone(), verdict: Some(verdict), evidence, window })
+        };
+        let mut looks = Vec::new();
+        for rule in watch.rules.triggers.values() {
+            let before = looks.len();
+            // Beside its series, the trigger as a whole is shown where something is wrong with it.
+            let is_told = |(key, watched): &(&TriggerKey, &Watched)| {
+                let last = watched.last.as_ref().map(|(verdict, _, _)| verdict);
+                !matches!(rule.across, Across::Per(_))
+                    || !key.labels.is_empty()
+                    || last != Some(&Verdict::Holds)
+            };
+            looks.extend(self.windows_of(rule).filter(is_told).filter_map(seen));
+            if looks.len() == before {
+                looks.push(blank(rule));
+            }
+        }
+        looks
     }
 
     /// Returns what every source looks like.
@@ -361,55 +359,6 @@ impl Measurements {
         debug_assert!(taken.is_ok(), "a failed scrape is always taken in");
     }
 
-    fn judge(&mut self, rule: &Trigger, watch: &Watch<'_>, now: Timestamp) -> Option<Judgement> {
-        // Time before a source's first answer is not absence: nothing that needs it is judged yet.
-        if rule
-            .sources
-            .iter()
-            .any(|source| self.heard.get(source).is_none_or(|hearing| hearing.last.is_none()))
-        {
-            return None;
-        }
-        // Neither is the time before the first answer that a new rule's series are kept of.
-        if !self.windows.contains_key(&key_of(rule)) && !self.unseen.is_disjoint(&rule.sources) {
-            return None;
-        }
-        let context = EvalContext { wall_offset: watch.wall_offset, ..EvalContext::at(now) };
-        let (met, evidence) = match &rule.burn_rate {
-            Some(rate) => self.burns(rule, rate, watch, now),
-            None => self.measure(&rule.when, &rule.sources, &rule.target, watch, &context),
-        };
-        // A trigger's condition says what is bad.
-        let verdict = match met {
-            Ok(true) => Verdict::Breached,
-            Ok(false) => Verdict::Holds,
-            Err(verdict) => verdict,
-        };
-        let mark = match verdict {
-            Verdict::Breached => Mark::Breached,
-            Verdict::Holds => Mark::Holds,
-            Verdict::NoData | Verdict::Unknown(_) => Mark::Uncovered,
-        };
-        let key = key_of(rule);
-        let watched = self.windows.entry(key.clone()).or_insert_with(|| Watched {
-            fingerprint: rule.fingerprint.clone(),
-            window: Window::default(),
-            blind_since: None,
-            last: None,
-        });
-        let window = watched.window.observe(&rule.window, now, mark);
-        // Time in which a source failed is the source's own incident; blindness counts from its first good answer on.
-        let good = rule.sources.iter().filter_map(|source| self.heard.get(source)?.good_since).max();
-        let failing = matches!(verdict, Verdict::Unknown(UnknownReason::SourceFailed { .. }));
-        watched.blind_since = match (mark, failing) {
-            (Mark::Uncovered, false) => Some(watched.blind_since.unwrap_or(now).max(good.unwrap_or(now))),
-            (Mark::Uncovered, true) => Some(now),
-            _ => None,
-        };
-        watched.last = Some((verdict.clone(), evidence.clone(), window));
-        Some(Judgement { key, verdict, evidence, window, blind_since: watched.blind_since })
-    }
-
     fn check(
         &self,
         check: &Check<'_>,
@@ -435,7 +384,7 @@ impl Measurements {
         let (met, evidence) = if now < check.not_before {
             (Err(Verdict::NoData), None)
         } else {
-            self.measure(check.condition, &read, check.target, watch, &context)
+            self.measure(check.condition, Eyes { target: check.target, watch, context: &context })
         };
         // A verification's condition says what is good.
         let verdict = match met {
@@ -448,11 +397,7 @@ impl Measurements {
 }
 
 mod imported;
+mod judge;
 mod measure;
 mod promises;
 mod versions;
-
-/// A native trigger yields one series: its key has no labels.
-fn key_of(rule: &Trigger) -> TriggerKey {
-    TriggerKey { target: rule.target.clone(), trigger: rule.name.clone(), labels: Labels::empty() }
-}

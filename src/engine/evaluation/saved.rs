@@ -1,12 +1,14 @@
 //! What of the measurements outlives a restart, beside the samples themselves.
 
+use std::collections::VecDeque;
+
 use serde::{Deserialize, Serialize};
 
 use super::groups::SavedGroup;
 use super::measurements::{MAX_RESTORE_GAP, SavedPromises};
 use super::verdict::TriggerKey;
 use super::window::Window;
-use crate::engine::time::Span;
+use crate::engine::time::{Span, Timestamp};
 
 /// Windows of triggers and the state of imported groups, as they are saved.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -29,6 +31,18 @@ pub struct SavedWindow {
     pub fingerprint: String,
     /// The window.
     pub window: Window,
+    /// How long what clears has been met.
+    #[serde(default)]
+    pub clear: Window,
+    /// The first observation since the last breach that held.
+    #[serde(default)]
+    pub quiet_since: Option<Timestamp>,
+    /// Whether it has fired and not cleared since.
+    #[serde(default)]
+    pub fired: bool,
+    /// The last observations with a value, where the trigger asks for a number of them.
+    #[serde(default)]
+    pub samples: VecDeque<Timestamp>,
 }
 
 /// What files hold: once it was the windows alone.

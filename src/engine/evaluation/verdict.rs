@@ -50,6 +50,22 @@ pub enum UnknownReason {
     Failed(String),
     /// There is no baseline to compare with; the text says why.
     NoBaseline(String),
+    /// What was measured last is too old to be believed.
+    Stale {
+        /// How old.
+        age: Span,
+    },
+    /// The condition `given` is not met.
+    NoTraffic,
+    /// The window holds fewer observations with a value than the trigger asks for.
+    TooFewSamples {
+        /// How many it holds.
+        seen: u32,
+        /// How many it takes.
+        needed: u32,
+    },
+    /// More label sets than one trigger follows.
+    TooManyLabelSets(usize),
 }
 
 impl fmt::Display for UnknownReason {
@@ -61,6 +77,10 @@ impl fmt::Display for UnknownReason {
             Self::SeveralSeries(count) => write!(f, "{count} series where the trigger expects one"),
             Self::Failed(why) => write!(f, "the expression failed: {why}"),
             Self::NoBaseline(why) => write!(f, "there is no baseline to compare with: {why}"),
+            Self::Stale { age } => write!(f, "the last value is {} old", age.rounded()),
+            Self::NoTraffic => f.write_str("`given` is not met (too little traffic?)"),
+            Self::TooFewSamples { seen, needed } => write!(f, "{seen} of {needed} samples in the window"),
+            Self::TooManyLabelSets(count) => write!(f, "{count} label sets, more than one trigger follows"),
         }
     }
 }
@@ -80,6 +100,9 @@ pub struct Evidence {
     pub shown: String,
     /// The youngest sample that went into the value.
     pub newest_sample: Option<Timestamp>,
+    /// The labels of the series.
+    #[serde(default, skip_serializing_if = "Labels::is_empty")]
+    pub labels: Labels,
 }
 
 /// The unit of trigger state: target, trigger, label set.
@@ -106,6 +129,10 @@ pub struct Judgement {
     pub window: WindowFill,
     /// Since when there has been neither `Holds` nor `Breached`; `None` when this one is either.
     pub blind_since: Option<Timestamp>,
+    /// Whether a trigger that fires ends with this observation.
+    pub may_clear: bool,
+    /// What was found where the verdict is what the trigger's `no_data` makes of it.
+    pub taken_for: Option<Verdict>,
 }
 
 /// How full a sustained window is.

@@ -4,15 +4,17 @@ mod budgets;
 mod fingerprint;
 mod names;
 mod objectives;
+mod triggers;
+mod windows;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::condition;
+use super::condition::{self, Comparing, InUnit, Parsed};
 use super::diagnostic::{Diagnostic, Findings, Place, SourceFile, name_hint, placeholder_hint};
 use super::prometheus::{self, GroupDefaults};
-use super::set::{Compare, Condition, Indicator, RuleSet, Then, Threshold, Trigger, WindowSpec};
-use super::written::{self, RuleFile, WrittenIndicator, WrittenThen, WrittenTrigger};
+use super::set::{Compare, Condition, Indicator, RuleSet, Test, Then};
+use super::written::{self, RuleFile, WrittenIndicator, WrittenThen};
 use super::yaml::{self, Scalar};
 use crate::engine::model::{IndicatorName, PlanName, PolicyName, SourceName, TargetName, TriggerName};
 use crate::engine::promql::{self, Plan as QueryPlan, Problem, Scope, TextSpan, ValueType};
@@ -21,11 +23,7 @@ use crate::engine::time::Span;
 
 use names::Declaration;
 pub use names::Indicators;
-
-/// The share of a window that must have been observed.
-const COVERAGE: f64 = 0.9;
-/// One verdict speaks for at most this many of its slowest source's intervals: one lost answer is not a gap, two are.
-const GAP_INTERVALS: i64 = 3;
+use triggers::TriggerScope;
 
 /// The names that rule files may use. Root declared them; rule files cannot add any (E12).
 ///
@@ -122,16 +120,19 @@ pub fn compile(rule_files: RuleFiles<'_>, catalog: &Catalog, out: &mut Findings)
     for (scope, written) in pending {
         objectives::compile(&written, &scope, catalog, &mut compiled, out);
         budgets::compile(&written, &scope, catalog, &mut compiled, out);
+        let scope = TriggerScope { file: &scope, indicators: &compiled.indicators, catalog };
         for written in &written.triggers {
-            let key = (scope.target.clone(), TriggerName::from(written.name.value.as_str()));
+            let target = &scope.file.target;
+            let key = (target.clone(), TriggerName::from(written.name.value.as_str()));
             if let Some(first) = first_places.get(&key) {
                 let message = format!("a second trigger `{}` for target `{}`", key.1, key.0);
                 let hint = format!("the first one is at {first}; names are unique within a target");
                 out.push(Diagnostic::error("duplicate-trigger", written.name.place(), message).hint(hint));
                 continue;
             }
-            first_places.insert(key.clone(), written.name.place());
-            if let Some(trigger) = scope.trigger(written, &compiled.indicators, catalog, out) {
+            first_places.insert(key, written.name.place());
+            for trigger in scope.triggers(written, out) {
+                let key = (target.clone(), trigger.name.clone());
                 compiled.rules.triggers.insert(key, Arc::new(trigger));
             }
         }
@@ -194,71 +195,6 @@ impl FileScope {
             text: expr.value.clone(),
             query: query?,
         })
-    }
-
-    fn trigger(
-        &self,
-        written: &WrittenTrigger,
-        indicators: &Indicators,
-        catalog: &Catalog,
-        out: &mut Findings,
-    ) -> Option<Trigger> {
-        let then = self.then(written, catalog, out);
-        if let Some(summary) = &written.summary {
-            check_summary(summary, catalog.summary_placeholders, out);
-        }
-        let when = condition(
-            written.when.as_ref()?,
-            |name| indicators.in_file(&self.target, self.file.name(), name),
-            out,
-        )?;
-        let window = self.window(written, &when.sources(), out);
-        let name = TriggerName::from(written.name.value.as_str());
-        let trigger = Trigger {
-            severity: written.severity,
-            summary: written.summary.as_ref().map(|text| text.value.clone()),
-            runbook: written.runbook.as_ref().map(|text| text.value.clone()),
-            due: written.due.clone(),
-            then,
-            ..Trigger::new(name, self.target.clone(), when, window)
-        };
-        Some(Trigger { fingerprint: fingerprint::of(&trigger), ..trigger })
-    }
-
-    fn window(
-        &self,
-        written: &WrittenTrigger,
-        sources: &BTreeSet<SourceName>,
-        out: &mut Findings,
-    ) -> WindowSpec {
-        let paced = sources.iter().filter_map(|source| self.paces.get(source).map(|every| (*every, source)));
-        let slowest = paced.max();
-        let of = written.window.value;
-        if let Some((every, source)) = slowest
-            && !of.is_zero_or_negative()
-            && of < every
-        {
-            let message =
-                format!("a window of {of} is shorter than the {every} between two answers of `{source}`");
-            out.push(
-                Diagnostic::warning("short-window", written.window.place.clone(), message).hint(format!(
-                    "ask for at least `{every}`, or leave `for` out to fire at the first breach"
-                )),
-            );
-        }
-        let every = slowest.map_or(Span::ZERO, |(every, _)| every);
-        WindowSpec::Sustained { of, coverage: COVERAGE, max_gap: every.times(GAP_INTERVALS) }
-    }
-
-    fn then(&self, written: &WrittenTrigger, catalog: &Catalog, out: &mut Findings) -> Then {
-        if !written.then.something {
-            let message = format!("nothing follows when `{}` fires", written.name.value);
-            out.push(
-                Diagnostic::warning("no-consequence", written.name.place(), message)
-                    .hint("add `then: { page: POLICY }`, and `rollback: PLAN` where it should act"),
-            );
-        }
-        consequence(&written.then, &self.target, catalog, out)
     }
 }
 
@@ -325,46 +261,68 @@ pub enum Lookup {
     Refused(&'static str, String, String),
 }
 
-/// Compiles a condition; `find` says what its indicator's name means where it stands.
-pub fn condition(
-    written: &Scalar,
-    find: impl FnOnce(&str) -> Lookup,
-    out: &mut Findings,
-) -> Option<Condition> {
-    let located = |problem: condition::Problem| {
-        Diagnostic::error(problem.code, written.place_within(problem.span), problem.message)
-            .maybe_hint(problem.hint)
-    };
-    let comparing = match condition::parse(&written.value) {
-        Ok(comparing) => comparing,
-        Err(problem) => {
-            out.push(located(problem));
-            return None;
+/// Compiles a condition; `find` says what an indicator's name means where it stands. Every comparison is looked at.
+pub fn condition(written: &Scalar, find: impl Fn(&str) -> Lookup, out: &mut Findings) -> Option<Condition> {
+    match condition::parse(&written.value) {
+        Ok(parsed) => {
+            let test = test(&parsed, written, &find, out)?;
+            Some(Condition { test, text: written.value.trim().to_owned() })
         }
+        Err(problem) => {
+            out.push(located(written, problem));
+            None
+        }
+    }
+}
+
+fn located(written: &Scalar, problem: condition::Problem) -> Diagnostic {
+    Diagnostic::error(problem.code, written.place_within(problem.span), problem.message)
+        .maybe_hint(problem.hint)
+}
+
+fn test(
+    parsed: &Parsed,
+    written: &Scalar,
+    find: &impl Fn(&str) -> Lookup,
+    out: &mut Findings,
+) -> Option<Test> {
+    let mut each = |parts: &[Parsed]| -> Option<Vec<Test>> {
+        let parts: Vec<_> = parts.iter().map(|part| test(part, written, find, out)).collect();
+        parts.into_iter().collect()
     };
+    Some(match parsed {
+        Parsed::All(parts) => Test::All(each(parts)?),
+        Parsed::Any(parts) => Test::Any(each(parts)?),
+        Parsed::AtLeast { count, of } => Test::AtLeast { count: *count, of: each(of)? },
+        Parsed::Compare(comparing) => Test::Compare(compare(comparing, written, find, out)?),
+    })
+}
+
+fn compare(
+    comparing: &Comparing,
+    written: &Scalar,
+    find: &impl Fn(&str) -> Lookup,
+    out: &mut Findings,
+) -> Option<Compare> {
     let indicator = match find(&comparing.indicator) {
         Lookup::Found(indicator) => indicator,
         Lookup::Broken => return None,
         Lookup::Refused(code, message, hint) => {
-            let place = written.place_within(comparing.indicator_span);
+            let place = written.place_within(comparing.indicator_span.clone());
             out.push(Diagnostic::error(code, place, message).hint(hint));
             return None;
         }
     };
     match comparing.threshold_in(indicator.unit) {
-        Ok(threshold) => {
-            if let Some(doubt) = threshold.doubt {
-                out.push(Diagnostic { level: super::Level::Warning, ..located(doubt) });
+        Ok(InUnit { threshold, doubt }) => {
+            if let Some(doubt) = doubt {
+                out.push(Diagnostic { level: super::Level::Warning, ..located(written, doubt) });
             }
-            Some(Condition::of(Compare {
-                indicator,
-                comparison: comparing.comparison,
-                threshold: Threshold::Fixed(threshold.value),
-                text: written.value.trim().to_owned(),
-            }))
+            let text = written.value.get(comparing.span.clone()).unwrap_or(&written.value).to_owned();
+            Some(Compare { indicator, comparison: comparing.comparison, threshold, text })
         }
         Err(problem) => {
-            out.push(located(problem));
+            out.push(located(written, problem));
             None
         }
     }

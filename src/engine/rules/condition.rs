@@ -1,13 +1,16 @@
-//! Conditions as text: `error_rate > 2%`, `p95_latency >= 250ms`, `healthy == false`.
+//! Conditions as text: `error_rate > 2%`, `a > 1% and (b >= 250ms or c == false)`, `throughput < 50% of baseline`.
 //!
-//! One indicator, one operator, one threshold. The threshold carries its unit, and the unit must be the indicator's: a
-//! number that could mean two things (200 what?) is an error with both readings in the hint.
+//! A comparison is one indicator, one operator, one threshold. The threshold carries its unit, and the unit must be the
+//! indicator's: a number that could mean two things (200 what?) is an error with both readings in the hint. `and` binds
+//! stronger than `or`; `2 of (a > 1%, b > 1%, c > 1%)` is met where two of the three are.
+
+mod parse;
 
 use std::ops::Range;
-use std::str::FromStr;
 
-use super::set::{Comparison, Unit};
+use super::set::{Comparison, Threshold, Unit};
 use crate::engine::time::Span;
+pub use parse::parse;
 
 /// What is wrong with a condition, and where in its text.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,9 +25,41 @@ pub struct Problem {
     pub hint: Option<String>,
 }
 
-/// A condition whose indicator is still only a name.
+/// A condition whose indicators are still only names.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Parsed {
+    /// `indicator op threshold`
+    Compare(Comparing),
+    /// Joined by `and`; two at least.
+    All(Vec<Parsed>),
+    /// Joined by `or`; two at least.
+    Any(Vec<Parsed>),
+    /// `2 of (...)`
+    AtLeast {
+        /// How many.
+        count: usize,
+        /// Of which.
+        of: Vec<Parsed>,
+    },
+}
+
+impl Parsed {
+    /// Returns every comparison, in the order of the text.
+    pub fn comparings(&self) -> Vec<&Comparing> {
+        match self {
+            Self::Compare(comparing) => vec![comparing],
+            Self::All(parts) | Self::Any(parts) | Self::AtLeast { of: parts, .. } => {
+                parts.iter().flat_map(Self::comparings).collect()
+            }
+        }
+    }
+}
+
+/// A comparison whose indicator is still only a name.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Comparing {
+    /// Where the comparison stands.
+    pub span: Range<usize>,
     /// The indicator's name.
     pub indicator: String,
     /// Where the name stands.
@@ -38,9 +73,9 @@ pub struct Comparing {
 
 /// A threshold with its unit, and a doubt about it that does not refuse the rule.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Threshold {
-    /// The value in the indicator's base unit.
-    pub value: f64,
+pub struct InUnit {
+    /// The threshold in the indicator's base unit.
+    pub threshold: Threshold,
     /// Something legal that is probably not meant.
     pub doubt: Option<Problem>,
 }
@@ -55,10 +90,19 @@ enum Written {
     },
     /// A duration of several parts such as `1m30s`.
     Duration(Span),
+    /// A multiple of the baseline, and the absolute bound beside it.
+    OfBaseline {
+        factor: f64,
+        bound: Option<Box<Bound>>,
+    },
 }
 
-/// Words that begin a condition's later forms; this version has plain comparisons only.
-const LATER: [&str; 8] = ["of", "and", "or", "for", "unless", "above", "below", "than"];
+/// `at least 5ms` beside a baseline.
+#[derive(Clone, Debug, PartialEq)]
+struct Bound {
+    written: Written,
+    span: Range<usize>,
+}
 
 impl Problem {
     fn new(code: &'static str, span: Range<usize>, message: impl Into<String>) -> Self {
@@ -71,218 +115,47 @@ impl Problem {
     }
 }
 
-/// Parses a condition.
-///
-/// # Errors
-///
-/// The first thing that does not fit `indicator operator threshold`.
-pub fn parse(text: &str) -> Result<Comparing, Problem> {
-    let mut cursor = Cursor { text, at: 0 };
-    let (indicator, indicator_span) = cursor.indicator()?;
-    let (comparison, operator_span) = cursor.operator()?;
-    let (threshold, threshold_span) = cursor.threshold()?;
-    cursor.end()?;
-    Ok(Comparing { indicator, indicator_span, comparison, operator_span, threshold, threshold_span })
-}
-
-struct Cursor<'t> {
-    text: &'t str,
-    at: usize,
-}
-
-impl<'t> Cursor<'t> {
-    /// Skips blanks and returns what is left.
-    fn rest(&mut self) -> &'t str {
-        let rest = self.text[self.at..].trim_start();
-        self.at = self.text.len() - rest.len();
-        rest
-    }
-
-    /// Takes the characters for which `belongs` says yes.
-    fn take(&mut self, belongs: impl Fn(char) -> bool) -> (&'t str, Range<usize>) {
-        let rest = self.rest();
-        let taken = &rest[..rest.find(|c: char| !belongs(c)).unwrap_or(rest.len())];
-        let span = self.at..self.at + taken.len();
-        self.at = span.end;
-        (taken, span)
-    }
-
-    /// Returns the span of the next word, for pointing at it.
-    fn next_word(&mut self) -> Range<usize> {
-        let rest = self.rest();
-        let length = rest.find(char::is_whitespace).unwrap_or(rest.len());
-        self.at..self.at + length
-    }
-
-    fn indicator(&mut self) -> Result<(String, Range<usize>), Problem> {
-        const EXPECTED: &str = "a condition reads `indicator operator threshold`, such as `error_rate > 2%`";
-        let (name, span) = self.take(|c| c.is_ascii_alphanumeric() || c == '_');
-        if name.is_empty() {
-            let word = self.next_word();
-            return Err(Problem::new("bad-condition", word, "a condition begins with an indicator's name")
-                .hint(EXPECTED));
-        }
-        if name.starts_with(|c: char| c.is_ascii_digit()) {
-            let problem = Problem::new(
-                "bad-condition",
-                span,
-                "a condition begins with an indicator's name, not with a number",
-            );
-            return Err(problem.hint("turn it round: `error_rate > 2%`"));
-        }
-        if self.text[self.at..].starts_with(['(', '{', '[']) {
-            let problem = Problem::new(
-                "bad-condition",
-                span.start..self.text.len(),
-                "a condition compares an indicator, not an expression",
-            );
-            return Err(problem.hint("put the PromQL under `indicators:` and use its name here"));
-        }
-        Ok((name.to_owned(), span))
-    }
-
-    fn operator(&mut self) -> Result<(Comparison, Range<usize>), Problem> {
-        const EXPECTED: &str = "operators are `<`, `<=`, `>`, `>=`, `==`, `!=`";
-        let (written, span) = self.take(|c| "<>=!≤≥≠".contains(c));
-        let comparison = match written {
-            "<" => Comparison::Less,
-            "<=" => Comparison::LessOrEqual,
-            ">" => Comparison::Greater,
-            ">=" => Comparison::GreaterOrEqual,
-            "==" => Comparison::Equal,
-            "!=" => Comparison::NotEqual,
-            _ => {
-                let near = match written {
-                    "=" | "===" => Some("=="),
-                    "=>" | "≥" => Some(">="),
-                    "=<" | "≤" => Some("<="),
-                    "<>" | "≠" | "!==" => Some("!="),
-                    _ => None,
-                };
-                let span = if written.is_empty() { self.next_word() } else { span };
-                let message = match &self.text[span.clone()] {
-                    "" => "the comparison is missing".to_owned(),
-                    word => format!("`{}` is not a comparison", word.escape_debug()),
-                };
-                let hint = near.map_or_else(|| EXPECTED.to_owned(), |near| format!("did you mean `{near}`?"));
-                return Err(Problem::new("bad-comparison", span, message).hint(hint));
-            }
-        };
-        Ok((comparison, span))
-    }
-
-    fn threshold(&mut self) -> Result<(Written, Range<usize>), Problem> {
-        let (word, span) = self.take(|c| c.is_alphanumeric() || "+-._%/µμ,".contains(c));
-        let bad = |message: String| Problem::new("bad-threshold", span.clone(), message);
-        if word.is_empty() {
-            let span = self.next_word();
-            let message = "the threshold is missing".to_owned();
-            return Err(Problem::new("bad-threshold", span, message)
-                .hint("such as `2%`, `250ms`, `100/s`, `512MiB` or `true`"));
-        }
-        match word {
-            "true" => return Ok((Written::Boolean(true), span)),
-            "false" => return Ok((Written::Boolean(false), span)),
-            _ => {}
-        }
-        if word.starts_with(|c: char| c.is_ascii_alphabetic()) {
-            if word == "baseline" {
-                return Err(not_supported("a comparison with a baseline", span.clone()));
-            }
-            return Err(bad(format!("`{}` is not a threshold", word.escape_debug()))
-                .hint("compare with a number and its unit, such as `2%`, `250ms` or `100/s`"));
-        }
-        if word.contains(',') {
-            return Err(bad(format!("`{word}` is not a number"))
-                .hint("write it without commas, with a point for fractions"));
-        }
-        let digits = number_length(word);
-        let (number, unit) = word.split_at(digits);
-        let Some(number) = number.parse::<f64>().ok().filter(|number| number.is_finite()) else {
-            return Err(bad(format!("`{}` is not a number with a unit", word.escape_debug())));
-        };
-        if unit.contains(|c: char| c.is_ascii_digit())
-            && let Ok(duration) = Span::from_str(word)
-        {
-            return Ok((Written::Duration(duration), span));
-        }
-        // A unit may stand apart: `250 ms`.
-        let (unit, end) = match unit {
-            "" => {
-                let before = self.at;
-                let (apart, apart_span) = self.take(|c| c.is_alphabetic() || c == '%' || c == '/');
-                if apart.is_empty() || LATER.contains(&apart) {
-                    self.at = before;
-                    ("", span.end)
-                } else {
-                    (apart, apart_span.end)
-                }
-            }
-            unit => (unit, span.end),
-        };
-        Ok((Written::Number { number, unit: unit.to_owned() }, span.start..end))
-    }
-
-    fn end(&mut self) -> Result<(), Problem> {
-        let rest = self.rest();
-        if rest.is_empty() {
-            return Ok(());
-        }
-        let span = self.at..self.text.trim_end().len();
-        if rest.starts_with("of baseline") {
-            return Err(not_supported("a comparison with a baseline", span));
-        }
-        let word = rest.split_whitespace().next().unwrap_or_default();
-        Err(match word {
-            "and" | "or" | "unless" | "&&" | "||" => {
-                Problem::new("bad-condition", span, "a condition is one comparison")
-                    .hint("write a trigger for each, or combine them in the indicator's expression")
-            }
-            "for" => Problem::new("bad-condition", span, "the window is not part of the condition")
-                .hint("put it on a line of its own: `for: 60s`"),
-            _ => Problem::new("bad-condition", span, "nothing may follow the threshold"),
-        })
-    }
-}
-
-fn not_supported(what: &str, span: Range<usize>) -> Problem {
-    Problem::new("not-supported-yet", span, format!("{what} is not supported by this version yet"))
-        .hint("compare with a fixed threshold for now")
-}
-
-/// Returns the length of the decimal number with which `word` begins: sign, digits, fraction, exponent.
-fn number_length(word: &str) -> usize {
-    let bytes = word.as_bytes();
-    let digits_from = |mut at: usize| {
-        while bytes.get(at).is_some_and(u8::is_ascii_digit) {
-            at += 1;
-        }
-        at
-    };
-    let mut at = digits_from(usize::from(word.starts_with(['+', '-'])));
-    if bytes.get(at) == Some(&b'.') {
-        at = digits_from(at + 1);
-    }
-    if matches!(bytes.get(at), Some(b'e' | b'E')) {
-        let sign = usize::from(matches!(bytes.get(at + 1), Some(b'+' | b'-')));
-        let end = digits_from(at + 1 + sign);
-        if end > at + 1 + sign {
-            at = end;
-        }
-    }
-    at
-}
-
 impl Comparing {
     /// Returns the threshold in the base unit of an indicator of `unit`.
     ///
     /// # Errors
     ///
     /// A threshold of another unit, or one whose unit is missing where a plain number could mean several things.
-    pub fn threshold_in(&self, unit: Unit) -> Result<Threshold, Problem> {
-        let span = self.threshold_span.clone();
+    pub fn threshold_in(&self, unit: Unit) -> Result<InUnit, Problem> {
+        let span = &self.threshold_span;
+        if unit == Unit::Bool && !matches!(self.comparison, Comparison::Equal | Comparison::NotEqual) {
+            let message = format!("`{}` is a bool and has no order", self.indicator);
+            return Err(Problem::new("bad-comparison", self.operator_span.clone(), message)
+                .hint("compare it with `== true` or `== false`"));
+        }
+        if let Written::OfBaseline { factor, bound } = &self.threshold {
+            let bound = match bound {
+                Some(bound) => Some(self.value_in(unit, &bound.written, &bound.span)?),
+                None => None,
+            };
+            let is_inverted = if self.comparison.is_above() { *factor <= 1.0 } else { *factor >= 1.0 };
+            let doubt = is_inverted.then(|| {
+                let message = format!("the baseline itself is `{} {factor}x baseline`", self.comparison);
+                Problem::new("inverted-baseline", span.clone(), message)
+                    .hint("relative to a baseline, `>` takes more than 1x and `<` less: is the comparison turned round?")
+            });
+            return Ok(InUnit { threshold: Threshold::OfBaseline { factor: *factor, bound }, doubt });
+        }
+        let value = self.value_in(unit, &self.threshold, span)?;
         let mut doubt = None;
-        let value = match (&self.threshold, unit) {
+        if let (Unit::Ratio, Written::Number { number, unit }) = (unit, &self.threshold)
+            && unit.is_empty()
+            && *number > 1.0
+        {
+            let message = format!("a ratio of {number} is {}%", number * 100.0);
+            let problem = Problem::new("ratio-above-one", span.clone(), message);
+            doubt = Some(problem.hint(format!("did you mean `{number}%`?")));
+        }
+        Ok(InUnit { threshold: Threshold::Fixed(value), doubt })
+    }
+
+    fn value_in(&self, unit: Unit, written: &Written, span: &Range<usize>) -> Result<f64, Problem> {
+        Ok(match (written, unit) {
             (Written::Boolean(value), Unit::Bool) => f64::from(u8::from(*value)),
             (Written::Number { number, unit }, Unit::Bool)
                 if unit.is_empty() && [0.0, 1.0].contains(number) =>
@@ -290,32 +163,20 @@ impl Comparing {
                 *number
             }
             (Written::Duration(duration), Unit::Seconds) => duration.as_secs_f64(),
-            (Written::Number { number, unit: written }, _) => match factor(unit, written) {
+            (Written::Number { number, unit: named }, _) => match factor(unit, named) {
                 Some(Factor::Times(factor)) => number * factor,
                 Some(Factor::Per(divisor)) => number / divisor,
-                None => return Err(self.wrong_unit(unit, *number, written)),
+                None => return Err(self.wrong_unit(unit, written, span)),
             },
-            _ => return Err(self.wrong_unit(unit, f64::NAN, "")),
-        };
-        if unit == Unit::Bool && !matches!(self.comparison, Comparison::Equal | Comparison::NotEqual) {
-            let message = format!("`{}` is a bool and has no order", self.indicator);
-            return Err(Problem::new("bad-comparison", self.operator_span.clone(), message)
-                .hint("compare it with `== true` or `== false`"));
-        }
-        if let (Unit::Ratio, Written::Number { number, unit }) = (unit, &self.threshold)
-            && unit.is_empty()
-            && *number > 1.0
-        {
-            let message = format!("a ratio of {number} is {}%", number * 100.0);
-            doubt = Some(
-                Problem::new("ratio-above-one", span, message).hint(format!("did you mean `{number}%`?")),
-            );
-        }
-        Ok(Threshold { value, doubt })
+            _ => return Err(self.wrong_unit(unit, written, span)),
+        })
     }
 
-    fn wrong_unit(&self, unit: Unit, number: f64, written: &str) -> Problem {
-        let shown = if number.is_nan() { "5".to_owned() } else { number.to_string() };
+    fn wrong_unit(&self, unit: Unit, written: &Written, span: &Range<usize>) -> Problem {
+        let shown = match written {
+            Written::Number { number, .. } => number.to_string(),
+            _ => "5".to_owned(),
+        };
         let hint = match unit {
             Unit::Ratio => format!("write a share such as `{shown}%`, or a plain number such as `0.02`"),
             Unit::Seconds => format!("write the unit: `{shown}ms` or `{shown}s`?"),
@@ -324,8 +185,8 @@ impl Comparing {
             Unit::Count => "write a plain number such as `3`".to_owned(),
             Unit::Bool => "compare it with `true` or `false`".to_owned(),
         };
-        let (code, message) = match (&self.threshold, written) {
-            (Written::Number { .. }, "") if unit != Unit::Bool => (
+        let (code, message) = match written {
+            Written::Number { number, unit: named } if named.is_empty() && unit != Unit::Bool => (
                 "missing-unit",
                 format!("`{}` is in {}, and {number} has no unit", self.indicator, name(unit)),
             ),
@@ -333,7 +194,7 @@ impl Comparing {
                 ("wrong-unit", format!("`{}` is in {}, and the threshold is not", self.indicator, name(unit)))
             }
         };
-        Problem::new(code, self.threshold_span.clone(), message).hint(hint)
+        Problem::new(code, span.clone(), message).hint(hint)
     }
 }
 

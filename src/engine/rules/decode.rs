@@ -84,6 +84,11 @@ impl<'n> Fields<'n> {
         self.entries.get(key).map(|(_, node)| *node)
     }
 
+    /// Returns `key` itself, where it was written.
+    pub fn key(&self, key: &str) -> Option<&'n Scalar> {
+        self.entries.get(key).map(|(key, _)| *key)
+    }
+
     /// Returns where the mapping begins.
     pub fn place(&self) -> Place {
         self.place.clone()

@@ -6,19 +6,20 @@ mod objectives;
 
 pub use budgets::{WrittenBudget, WrittenBurnRate};
 pub use objectives::{WrittenObjectives, WrittenPromise, WrittenWeights};
+mod triggers;
+mod windows;
 
-use std::collections::BTreeMap;
+pub use due::WrittenClock;
+pub use triggers::{WrittenClear, WrittenLevel, WrittenTerms, WrittenTrigger};
+pub use windows::WrittenWindow;
 
 use super::condition::UNITS;
-use super::decode::{
-    Shape, Spanned, check_name, choice, duration, list, named, not_supported, text, texts, wrong_type,
-};
+use super::decode::{Shape, choice, list, named, not_supported, text, texts, wrong_type};
 use super::diagnostic::{Diagnostic, Findings, Place};
-use super::set::{Clock, Unit};
+use super::set::Unit;
 use super::yaml::{Node, Scalar};
 use crate::engine::model::Severity;
 use crate::engine::series::Matcher;
-use crate::engine::time::Span;
 
 /// One rule file. What could not be read has been reported and is absent.
 #[derive(Clone, Debug, Default)]
@@ -46,27 +47,6 @@ pub struct WrittenIndicator {
     pub unit: Option<Unit>,
     /// The expression.
     pub expr: Option<Scalar>,
-}
-
-/// A trigger as written.
-#[derive(Clone, Debug)]
-pub struct WrittenTrigger {
-    /// Its name.
-    pub name: Scalar,
-    /// The condition.
-    pub when: Option<Scalar>,
-    /// The sustained window; zero where none was written.
-    pub window: Spanned<Span>,
-    /// How bad it is.
-    pub severity: Severity,
-    /// The page's first line.
-    pub summary: Option<Scalar>,
-    /// Where people read what to do.
-    pub runbook: Option<Scalar>,
-    /// By when what must have happened.
-    pub due: BTreeMap<Clock, Span>,
-    /// What follows.
-    pub then: WrittenThen,
 }
 
 /// What follows, as written: the block `then`, which is the same everywhere.
@@ -107,12 +87,6 @@ const INDICATOR: Shape = Shape {
     later: &["baseline", "description", "good", "total"],
 };
 
-const TRIGGER: Shape = Shape {
-    what: "a trigger",
-    keys: &["name", "when", "for", "severity", "summary", "runbook", "due", "then"],
-    later: &["given", "no_data", "clear", "levels", "during", "per", "any", "all", "share", "labels"],
-};
-
 const THEN: Shape = Shape { what: "`then`", keys: &["rollback", "recommend", "page"], later: &["veto"] };
 
 /// The severities by the words that rule files use.
@@ -150,7 +124,9 @@ pub fn read(root: &Node, out: &mut Findings) -> RuleFile {
         None => Vec::new(),
     };
     let triggers = match fields.get("triggers") {
-        Some(node) => list(node, "`triggers`", out).iter().filter_map(|node| trigger(node, out)).collect(),
+        Some(node) => {
+            list(node, "`triggers`", out).iter().filter_map(|node| triggers::trigger(node, out)).collect()
+        }
         None => Vec::new(),
     };
     let objectives = fields.get("objectives").and_then(|node| objectives::read(node, out));
@@ -161,6 +137,7 @@ pub fn read(root: &Node, out: &mut Findings) -> RuleFile {
 fn indicator(name: &Scalar, node: &Node, out: &mut Findings) -> Option<WrittenIndicator> {
     if !name.value.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
         || name.value.starts_with(|c: char| c.is_ascii_digit())
+        || ["and", "or"].contains(&name.value.as_str())
     {
         let message = format!("`{}` cannot be an indicator's name", name.value.escape_debug());
         out.push(
@@ -180,34 +157,6 @@ fn indicator(name: &Scalar, node: &Node, out: &mut Findings) -> Option<WrittenIn
     })
 }
 
-fn trigger(node: &Node, out: &mut Findings) -> Option<WrittenTrigger> {
-    let fields = TRIGGER.read(node, out)?;
-    let name = fields.required("name", out).and_then(|node| text(node, "`name`", out)).cloned();
-    if let Some(name) = &name {
-        check_name(name, out);
-    }
-    let when = if fields.has_later("levels") { fields.get("when") } else { fields.required("when", out) };
-    let when = when.and_then(|node| text(node, "`when`", out)).cloned();
-    let window = fields.get("for").and_then(|node| window(node, out));
-    let severity = fields.get("severity").and_then(|node| choice(node, "`severity`", &SEVERITIES, out));
-    let summary = fields.get("summary").and_then(|node| text(node, "`summary`", out)).cloned();
-    let runbook = fields.get("runbook").and_then(|node| text(node, "`runbook`", out)).cloned();
-    let mut then = fields.get("then").map_or_else(WrittenThen::default, |node| read_then(node, out));
-    then.something |= fields.has_later("levels");
-    let rolls_back = then.rollback.is_some();
-    let due = fields.get("due").map_or_else(BTreeMap::new, |node| due::read(node, rolls_back, out));
-    Some(WrittenTrigger {
-        name: name?,
-        when,
-        window: window.unwrap_or_else(|| Spanned::new(Span::ZERO, fields.key_place("for"))),
-        severity: severity.unwrap_or(Severity::High),
-        summary,
-        runbook,
-        due,
-        then,
-    })
-}
-
 /// Reads a block `then`.
 pub fn read_then(node: &Node, out: &mut Findings) -> WrittenThen {
     let Some(then) = THEN.read(node, out) else {
@@ -221,26 +170,6 @@ pub fn read_then(node: &Node, out: &mut Findings) -> WrittenThen {
         page: then.get("page").and_then(|node| text(node, "`page`", out)).cloned(),
         something: supported || then.has_later("veto"),
     }
-}
-
-/// Reads `for`. Its other forms (a share, a count) exist in the format; taking one for another would change what fires.
-fn window(node: &Node, out: &mut Findings) -> Option<Spanned<Span>> {
-    match node {
-        Node::Mapping(_, place) => {
-            out.push(later_window("{ share: ... }", place.clone()));
-            None
-        }
-        Node::Scalar(scalar) if [" of ", " in ", "%"].iter().any(|part| scalar.value.contains(part)) => {
-            out.push(later_window(&scalar.value, scalar.place()));
-            None
-        }
-        _ => duration(node, "`for`", out),
-    }
-}
-
-fn later_window(written: &str, place: Place) -> Diagnostic {
-    not_supported(place, &format!("for: {}", written.escape_debug()))
-        .hint("write a duration such as `for: 60s`: breached at every observation for that long")
 }
 
 fn rollback(node: &Node, out: &mut Findings) -> Option<Scalar> {

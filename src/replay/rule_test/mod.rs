@@ -1,10 +1,12 @@
-//! Rule tests: promtool's unit tests under virtual time, through the engine half that the daemon runs.
+//! Rule tests under virtual time, in two formats that are told apart by their keys: our own ([`native`]), and promtool's.
 //!
-//! A test gives series, evaluates the rule files' groups step by step, and compares alerts and expressions with what it
-//! expects. What a file means is what `promtool test rules` of Prometheus 3 makes of it, so that files move both ways.
-//! Where that would let a mistake pass in silence this is stricter: rule files that are not there are an error.
+//! In promtool's format a test gives series, evaluates the rule files' groups step by step, and compares alerts and
+//! expressions with what it expects. What a file means is what `promtool test rules` of Prometheus 3 makes of it, so that
+//! files move both ways. Where that would let a mistake pass in silence this is stricter: rule files that are not there are
+//! an error.
 
 mod compare;
+mod native;
 pub mod notation;
 pub mod report;
 mod session;
@@ -13,10 +15,11 @@ mod written;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-pub use report::{Cause, Difference, Failure, FileReport, Item, Subject, TestReport};
+pub use report::{Cause, Difference, Failure, FileReport, Item, Sign, Subject, TestReport, TimelineLine};
 
 use crate::config::{rule_files, source_file};
 use crate::engine::rules::prometheus::{self, GroupDefaults, History};
+use crate::engine::rules::yaml::{self, Node};
 use crate::engine::rules::{Diagnostic, Findings, Group, GroupRuleKind, SourceFile};
 use session::Subjects;
 use written::TestFile;
@@ -47,18 +50,38 @@ pub struct Refused {
 ///
 /// Everything that is wrong with the test file and its rule files.
 pub fn run(path: &Path, wanted: impl Fn(&str) -> bool) -> Result<Ran, Refused> {
-    let mut files = Vec::new();
+    let (files, root) = parse(path)?;
+    if native::is_native(&root) {
+        native::run(path, &root, files, wanted)
+    } else {
+        run_promtool(path, &root, files, wanted)
+    }
+}
+
+/// Reads a test file's tree.
+fn parse(path: &Path) -> Result<(Vec<SourceFile>, Node), Refused> {
+    let refused = |problem, files| Refused { problems: vec![problem], files };
+    let text = rule_files::read(path).map_err(|problem| refused(*problem, Vec::new()))?;
+    let file = source_file(path, &text);
+    match yaml::parse(&file) {
+        Ok(Some(root)) => Ok((vec![file], root)),
+        Ok(None) => {
+            let problem = Diagnostic::error("empty-file", file.whole(), "this file is empty");
+            Err(refused(problem, vec![file]))
+        }
+        Err(problem) => Err(refused(*problem, vec![file])),
+    }
+}
+
+/// Runs a file in promtool's format.
+fn run_promtool(
+    path: &Path,
+    root: &Node,
+    mut files: Vec<SourceFile>,
+    wanted: impl Fn(&str) -> bool,
+) -> Result<Ran, Refused> {
     let mut out = Findings::default();
-    let written = match rule_files::read(path) {
-        Ok(text) => {
-            files.push(source_file(path, &text));
-            written::read(&files[0], &mut out)
-        }
-        Err(problem) => {
-            out.push(*problem);
-            None
-        }
-    };
+    let written = written::read(root, &mut out);
     let groups = written.as_ref().map(|file| load_groups(file, path, &mut files, &mut out));
     let loaded = written.zip(groups);
     if let Some((file, groups)) = &loaded {

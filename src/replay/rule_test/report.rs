@@ -25,6 +25,36 @@ pub struct TestReport {
     pub checks: usize,
     /// What was not as expected, alerts first, in the order of their times. Empty: it passed.
     pub failures: Vec<Failure>,
+    /// Everything that happened, with what was expected beside it; tests in promtool's format have none.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub timeline: Vec<TimelineLine>,
+}
+
+/// One line of what happened in a test, or should have.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct TimelineLine {
+    /// When, since the test's start.
+    #[serde(rename = "at_ms")]
+    pub at: Span,
+    /// Whether it is as it should be.
+    pub sign: Sign,
+    /// What happened, on one line.
+    pub text: String,
+    /// The line of the expectation that it belongs to, where it is not as it should be.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub line: Option<usize>,
+}
+
+/// Whether a line of a timeline is as it should be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Sign {
+    /// It happened, and nothing speaks against it.
+    AsItIs,
+    /// It was expected and did not happen, or not then.
+    Expected,
+    /// It happened, and should not have, or not then.
+    Unexpected,
 }
 
 /// One thing that was not as expected.
@@ -65,6 +95,11 @@ pub enum Subject {
         name: String,
         /// Its group.
         group: String,
+    },
+    /// What was expected of a timeline.
+    Expectation {
+        /// In words.
+        text: String,
     },
     /// The test itself could not be run.
     Test,

@@ -27,6 +27,7 @@ pub(super) fn run(test: &Test, subjects: &Subjects<'_>) -> TestReport {
         line: test.place.line,
         checks: test.checks(),
         failures: Vec::new(),
+        timeline: Vec::new(),
     };
     if let Some(place) = test.histograms.first() {
         let message =

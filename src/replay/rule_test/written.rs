@@ -9,8 +9,8 @@ use super::notation::{self, NotationError, Values};
 use crate::engine::model::Labels;
 use crate::engine::promql::{self, Plan, Problem, Scope, literals};
 use crate::engine::rules::decode::{self, Fields, Shape, Spanned};
-use crate::engine::rules::yaml::{self, Node, Scalar};
-use crate::engine::rules::{Diagnostic, Findings, Place, SourceFile};
+use crate::engine::rules::yaml::{Node, Scalar};
+use crate::engine::rules::{Diagnostic, Findings, Place};
 use crate::engine::series::Sources;
 use crate::engine::time::{Span, Timestamp};
 
@@ -134,22 +134,8 @@ impl Test {
     }
 }
 
-/// Reads a test file; it is complete only where `out` got no error.
-pub(super) fn read(file: &SourceFile, out: &mut Findings) -> Option<TestFile> {
-    match yaml::parse(file) {
-        Ok(Some(root)) => test_file(&root, out),
-        Ok(None) => {
-            out.push(Diagnostic::error("empty-file", file.whole(), "this file is empty"));
-            None
-        }
-        Err(problem) => {
-            out.push(*problem);
-            None
-        }
-    }
-}
-
-fn test_file(root: &Node, out: &mut Findings) -> Option<TestFile> {
+/// Reads a test file's tree; it is complete only where `out` got no error.
+pub(super) fn read(root: &Node, out: &mut Findings) -> Option<TestFile> {
     let fields = FILE.read(root, out)?;
     let evaluation_interval = interval(&fields, "evaluation_interval", out).unwrap_or(EVALUATION_INTERVAL);
     let rule_files = present(&fields, "rule_files").map(|node| decode::texts(node, "`rule_files`", out));
@@ -251,7 +237,7 @@ fn texts_by_name(fields: &Fields<'_>, key: &str, out: &mut Findings) -> BTreeMap
 }
 
 /// Reads seconds since 1970, with fractions, or RFC 3339.
-fn start_timestamp(node: &Node, out: &mut Findings) -> Option<Timestamp> {
+pub(super) fn start_timestamp(node: &Node, out: &mut Findings) -> Option<Timestamp> {
     /// 31 December 9999: what RFC 3339 can say.
     const SECONDS_MAX: f64 = 253_402_300_799.0;
     let scalar = decode::text(node, "`start_timestamp`", out)?;
@@ -303,7 +289,7 @@ fn stored_series(scalar: &Scalar, out: &mut Findings) -> Option<Labels> {
 }
 
 /// Reads a scalar that holds the labels of one series and nothing else.
-fn whole_series(scalar: &Scalar, out: &mut Findings) -> Option<Labels> {
+pub(super) fn whole_series(scalar: &Scalar, out: &mut Findings) -> Option<Labels> {
     let text = &scalar.value;
     let problem = match notation::series(text) {
         Ok((labels, end)) if text[end..].trim().is_empty() => return Some(labels),
@@ -421,7 +407,7 @@ fn number(node: &Node, out: &mut Findings) -> Option<f64> {
 }
 
 /// Shows a problem within a scalar where the scalar was written.
-fn located(scalar: &Scalar, code: &'static str, problem: &Problem) -> Diagnostic {
+pub(super) fn located(scalar: &Scalar, code: &'static str, problem: &Problem) -> Diagnostic {
     let place = scalar.place_within(problem.span.start..problem.span.end);
     Diagnostic::error(code, place, problem.message.clone()).maybe_hint(problem.hint.clone())
 }
@@ -429,17 +415,24 @@ fn located(scalar: &Scalar, code: &'static str, problem: &Problem) -> Diagnostic
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engine::rules::SourceFile;
+    use crate::engine::rules::yaml;
+
+    fn parsed(text: &str, out: &mut Findings) -> Option<TestFile> {
+        let root = yaml::parse(&SourceFile::new("t.yaml", text)).ok().flatten();
+        read(&root.unwrap_or_else(|| panic!("{text} is YAML")), out)
+    }
 
     fn problems(text: &str) -> Vec<String> {
         let mut out = Findings::default();
-        let _file = read(&SourceFile::new("t.yaml", text), &mut out);
+        let _file = parsed(text, &mut out);
         let told = |d: Diagnostic| format!("{}:{} {} {}", d.place.line, d.place.column, d.code, d.message);
         out.into_problems().into_iter().map(told).collect()
     }
 
     fn good(text: &str) -> TestFile {
         let mut out = Findings::default();
-        let file = read(&SourceFile::new("t.yaml", text), &mut out);
+        let file = parsed(text, &mut out);
         assert!(!out.has_errors(), "{text}: {:?}", out.into_problems());
         file.unwrap_or_else(|| panic!("{text}"))
     }
@@ -549,7 +542,6 @@ tests:
         let wrong: Vec<_> =
             found.iter().zip(expected).filter(|(found, due)| !found.starts_with(due)).collect();
         assert!(wrong.is_empty(), "{wrong:#?}");
-        assert_eq!(problems("# nothing\n"), ["1:1 empty-file this file is empty"]);
         assert_eq!(problems("{}\n"), ["1:1 no-tests there are no tests in this file"]);
     }
 

@@ -25,7 +25,7 @@ use crate::journal::Record;
 #[derive(Clone, Debug, PartialEq)]
 pub enum Item {
     /// The daemon's journal has it.
-    Event(Record),
+    Event(Box<Record>),
     /// A stand-in received it.
     Arrival(Arrival),
     /// The demo did it.

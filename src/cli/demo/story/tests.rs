@@ -31,7 +31,7 @@ impl Script {
 
     fn event(&mut self, ms: i64, what: Happening) {
         let event = Event { at: Timestamp::from_millis(500 + ms), what };
-        self.items.push(Item::Event(Record { seq: 0, wall_unix_ms: START + ms, event }));
+        self.items.push(Item::Event(Box::new(Record { seq: 0, wall_unix_ms: START + ms, event })));
     }
 
     fn page(&mut self, ms: i64, page: Page) {
@@ -170,7 +170,14 @@ fn key() -> TriggerKey {
 
 fn evidence(value: f64, shown: &str) -> Evidence {
     let condition = "error_rate > 5%".to_owned();
-    Evidence { value, threshold: Some(0.05), condition, shown: shown.to_owned(), newest_sample: None }
+    Evidence {
+        value,
+        threshold: Some(0.05),
+        condition,
+        shown: shown.to_owned(),
+        newest_sample: None,
+        labels: Labels::empty(),
+    }
 }
 
 fn saw(verdicts: &[(Verdict, Option<&str>)]) -> Happening {

@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, VecDeque};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Measurements, key_of};
+use super::Measurements;
+use super::judge::key_of;
+use super::measure::Eyes;
 use crate::engine::evaluation::budget::{Events, Ledger};
 use crate::engine::evaluation::look::{BudgetLook, BurnLook, ObjectiveLook, PromiseLook};
 use crate::engine::evaluation::score::{Share, Standing, score};
@@ -180,6 +182,7 @@ impl Measurements {
             condition: rule.when.text.clone(),
             shown: told(&look),
             newest_sample: Some(now),
+            labels: Labels::empty(),
         });
         (Ok(look.burns), evidence)
     }
@@ -247,7 +250,7 @@ impl Measurements {
         now: Timestamp,
     ) -> Option<(Standing, String)> {
         let rule = rule_of(objectives, promise, watch)?;
-        let (verdict, evidence, _) = self.windows.get(&key_of(rule))?.last.as_ref()?;
+        let (verdict, evidence, _) = self.windows.get(&key_of(rule, Labels::empty()))?.last.as_ref()?;
         let silent = rule.sources.iter().find(|source| {
             let heard = self.heard.get(*source).and_then(|hearing| hearing.last_good);
             let pace = watch.paces.get(*source);
@@ -266,7 +269,7 @@ impl Measurements {
             Verdict::Holds => {
                 let context = EvalContext { wall_offset: watch.wall_offset, ..EvalContext::at(now) };
                 let (kept, evidence) =
-                    self.measure(&promise.keep, &rule.sources, &rule.target, watch, &context);
+                    self.measure(&promise.keep, Eyes { target: &rule.target, watch, context: &context });
                 let shown = evidence.map_or_else(measured, |evidence| evidence.shown);
                 (if kept == Ok(true) { Standing::Kept } else { Standing::Warned }, shown)
             }

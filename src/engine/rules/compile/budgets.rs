@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::objectives::Consequences;
-use super::{Catalog, Compiled, FileScope, GAP_INTERVALS, WrittenIndicator, fingerprint, hex};
+use super::{Catalog, Compiled, FileScope, WrittenIndicator, fingerprint, hex};
 use crate::engine::model::{BudgetName, Severity, TriggerName};
 use crate::engine::promql::ast::ExprKind;
 use crate::engine::promql::{self, Expr};
@@ -20,6 +20,9 @@ const DAY: i64 = 24 * HOUR;
 
 /// The longest period; what is remembered is bounded by it.
 const PERIOD_MAX: Span = Span::from_secs(30 * DAY);
+
+/// What grew within at most this many of the slowest source's intervals is booked: one lost answer is not a gap, two are.
+const GAP_INTERVALS: i64 = 3;
 
 /// Fewer events say nothing: at 99 %, one bad one of 99 would be a burn rate above 1.
 const MIN_EVENTS: f64 = 100.0;

@@ -1,6 +1,6 @@
 use super::*;
 use crate::engine::model::Severity;
-use crate::engine::rules::{Comparison, Test, Unit};
+use crate::engine::rules::{Comparison, Test, Threshold, Trigger, Unit, WindowSpec};
 
 fn catalog() -> Catalog {
     Catalog {

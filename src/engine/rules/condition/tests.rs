@@ -1,8 +1,15 @@
 use super::*;
 
 fn threshold(text: &str, unit: Unit) -> Result<f64, &'static str> {
-    let comparing = parse(text).map_err(|problem| problem.code)?;
-    comparing.threshold_in(unit).map(|threshold| threshold.value).map_err(|problem| problem.code)
+    match in_unit(text, unit)?.threshold {
+        Threshold::Fixed(value) => Ok(value),
+        Threshold::OfBaseline { .. } => Err("of-baseline"),
+    }
+}
+
+fn in_unit(text: &str, unit: Unit) -> Result<InUnit, &'static str> {
+    let parsed = parse(text).map_err(|problem| problem.code)?;
+    parsed.comparings()[0].threshold_in(unit).map_err(|problem| problem.code)
 }
 
 #[test]
@@ -59,10 +66,28 @@ fn what_does_not_fit_is_refused_with_its_kind() {
         ("", Unit::Ratio, "bad-condition"),
         ("2% < e", Unit::Ratio, "bad-condition"),
         ("rate(x[1m]) > 2", Unit::Ratio, "bad-condition"),
-        ("e > 2% and l > 1s", Unit::Ratio, "bad-condition"),
+        ("e > 2% and", Unit::Ratio, "bad-condition"),
+        ("e > 2% && l > 1s", Unit::Ratio, "bad-condition"),
+        ("e > 2% l > 1s", Unit::Ratio, "bad-condition"),
+        ("(e > 2%", Unit::Ratio, "bad-condition"),
+        ("e > 2%)", Unit::Ratio, "bad-condition"),
+        ("()", Unit::Ratio, "bad-condition"),
+        ("(e > 2%, l > 1s)", Unit::Ratio, "bad-condition"),
+        ("2 of e > 2%", Unit::Ratio, "bad-condition"),
+        ("3 of (e > 2%, l > 1s)", Unit::Ratio, "bad-quorum"),
+        ("0 of (e > 2%)", Unit::Ratio, "bad-quorum"),
         ("e > 2% for 60s", Unit::Ratio, "bad-condition"),
-        ("e < 50% of baseline", Unit::Ratio, "not-supported-yet"),
-        ("e < baseline", Unit::Ratio, "not-supported-yet"),
+        ("e > 2x", Unit::Ratio, "bad-threshold"),
+        ("e > 2x of", Unit::Ratio, "bad-threshold"),
+        ("e > 5ms of baseline", Unit::Ratio, "wrong-unit"),
+        ("e > 1.5x above baseline", Unit::Ratio, "wrong-unit"),
+        ("e == baseline", Unit::Ratio, "bad-comparison"),
+        ("e < 100% below baseline", Unit::Ratio, "bad-threshold"),
+        ("e < 50% of baseline, at least 1%", Unit::Ratio, "bad-threshold"),
+        ("e > 2x baseline, at most 1%", Unit::Ratio, "bad-threshold"),
+        ("e > 2x baseline, at least 1ms", Unit::Ratio, "wrong-unit"),
+        ("e > 2x baseline, at 1%", Unit::Ratio, "bad-threshold"),
+        ("h < 50% of baseline", Unit::Bool, "bad-comparison"),
     ];
     for (text, unit, code) in cases {
         assert_eq!(threshold(text, unit), Err(code), "{text}");
@@ -72,31 +97,98 @@ fn what_does_not_fit_is_refused_with_its_kind() {
 #[test]
 fn problems_point_at_the_word_that_is_wrong() {
     let cases =
-        [("error_rate => 2%", "=>"), ("e > 2% or f > 3", "or f > 3"), ("e > 1,5", "1,5"), ("  2 > e", "2")];
+        [("error_rate => 2%", "=>"), ("e > 2% ~ f > 3", "~ f > 3"), ("e > 1,5", "1,5"), ("  2 > e", "2")];
     for (text, word) in cases {
         let problem = parse(text).expect_err(text);
         assert_eq!(&text[problem.span], word, "{text}");
     }
-    let seconds = parse("latency > 200").map(|comparing| comparing.threshold_in(Unit::Seconds));
-    let problem = seconds.expect("parses").expect_err("has no unit");
+    let text = "e < 1% or l > 2x baseline, at least 5%";
+    let parsed = parse(text).expect("parses");
+    let problem = parsed.comparings()[1].threshold_in(Unit::Seconds).expect_err("is of another unit");
+    assert_eq!(&text[problem.span], "5%");
+    let parsed = parse("latency > 200").expect("parses");
+    let problem = parsed.comparings()[0].threshold_in(Unit::Seconds).expect_err("has no unit");
     assert_eq!((problem.span, problem.hint.as_deref()), (10..13, Some("write the unit: `200ms` or `200s`?")));
 }
 
 #[test]
 fn a_ratio_above_one_is_doubted_and_kept() {
-    let threshold = parse("e > 2").expect("parses").threshold_in(Unit::Ratio).expect("is legal");
-    assert_eq!(threshold.value, 2.0);
+    let threshold = in_unit("e > 2", Unit::Ratio).expect("is legal");
+    assert_eq!(threshold.threshold, Threshold::Fixed(2.0));
     assert_eq!(threshold.doubt.and_then(|doubt| doubt.hint).as_deref(), Some("did you mean `2%`?"));
+}
+
+#[test]
+fn baselines_are_taken_as_factors_and_the_bound_in_the_unit() {
+    let cases = [
+        ("t < 50% of baseline", 0.5, None, false),
+        ("t < 0.5 of baseline", 0.5, None, false),
+        ("t > 1.5x baseline", 1.5, None, false),
+        ("t > 1.5 x baseline", 1.5, None, false),
+        ("t > 3x of baseline", 3.0, None, false),
+        ("t > 300% of baseline", 3.0, None, false),
+        ("t > 200% above baseline", 3.0, None, false),
+        ("t < 20% below baseline", 0.8, None, false),
+        ("t < baseline", 1.0, None, true),
+        ("t > 50% of baseline", 0.5, None, true),
+        ("t < 50% of baseline, at most 6000/min", 0.5, Some(100.0), false),
+        ("t > 1.5x baseline, at least 5 /s", 1.5, Some(5.0), false),
+    ];
+    for (text, factor, bound, is_doubted) in cases {
+        let threshold = in_unit(text, Unit::PerSecond).expect(text);
+        let expected = Threshold::OfBaseline { factor, bound };
+        assert_eq!((threshold.threshold, threshold.doubt.is_some()), (expected, is_doubted), "{text}");
+    }
+    let above = Threshold::OfBaseline { factor: 1.5, bound: Some(0.005) };
+    assert_eq!(above.value(Comparison::Greater, Some(0.000_029_8)), Some(0.005), "noise is no breach");
+    assert_eq!(above.value(Comparison::Greater, Some(0.01)), Some(0.015));
+    assert_eq!(above.value(Comparison::Greater, None), None);
+    let below = Threshold::OfBaseline { factor: 0.5, bound: Some(100.0) };
+    assert_eq!(below.value(Comparison::Less, Some(1000.0)), Some(100.0));
+    assert_eq!(below.value(Comparison::Less, Some(50.0)), Some(25.0));
+}
+
+#[test]
+fn and_binds_stronger_than_or() {
+    fn shape(parsed: &Parsed) -> String {
+        let joined = |parts: &[Parsed]| parts.iter().map(shape).collect::<Vec<_>>().join(" ");
+        match parsed {
+            Parsed::Compare(comparing) => comparing.indicator.clone(),
+            Parsed::All(parts) => format!("all({})", joined(parts)),
+            Parsed::Any(parts) => format!("any({})", joined(parts)),
+            Parsed::AtLeast { count, of } => format!("{count}({})", joined(of)),
+        }
+    }
+    let cases = [
+        ("a > 1 and b > 2 or c > 3", "any(all(a b) c)"),
+        ("a > 1 or b > 2 and c > 3", "any(a all(b c))"),
+        ("(a > 1 or b > 2) and c > 3", "all(any(a b) c)"),
+        ("a > 1 and b > 2 and c > 3", "all(a b c)"),
+        ("((a > 1))", "a"),
+        ("2 of (a > 1,b > 2 , c > 1.5x baseline, at least 5, d == 1 or e == 1)", "2(a b c any(d e))"),
+        ("order > 1 and android == 2 or offer > 3", "any(all(order android) offer)"),
+    ];
+    for (text, expected) in cases {
+        assert_eq!(parse(text).as_ref().map(shape).as_deref(), Ok(expected), "{text}");
+    }
+    let deep = format!("{}a > 1{}", "(".repeat(5000), ")".repeat(5000));
+    assert_eq!(parse(&deep).map_err(|problem| problem.code).err(), Some("bad-condition"));
 }
 
 proptest::proptest! {
     #[test]
-    fn no_text_makes_the_parser_panic(text in "[a-z0-9<>=!%/. µé,+-]{0,24}") {
+    fn no_text_makes_the_parser_panic(
+        text in "([a-c]|and|or|2 of|[(),]|[<>=!]{1,2}|[0-9.]{1,3}|%|ms|x|baseline|above|, at least|µ|é|-| ){0,14}",
+    ) {
         match parse(&text) {
-            Ok(comparing) => {
-                for (_, unit) in UNITS {
-                    if let Ok(threshold) = comparing.threshold_in(unit) {
-                        proptest::prop_assert!(!threshold.value.is_nan());
+            Ok(parsed) => {
+                for comparing in parsed.comparings() {
+                    proptest::prop_assert!(text.get(comparing.span.clone()).is_some());
+                    for (_, unit) in UNITS {
+                        if let Ok(threshold) = comparing.threshold_in(unit) {
+                            let value = threshold.threshold.value(comparing.comparison, Some(1.0));
+                            proptest::prop_assert!(value.is_some_and(|value| !value.is_nan()));
+                        }
                     }
                 }
             }
@@ -106,10 +198,11 @@ proptest::proptest! {
 
     #[test]
     fn what_is_written_is_what_is_compared(number in 0_u32..100_000, name in "[a-z][a-z_]{0,8}") {
-        let comparing = parse(&format!("{name} >= {number}ms")).map_err(|p| proptest::test_runner::TestCaseError::fail(p.message))?;
+        let parsed = parse(&format!("{name} >= {number}ms")).map_err(|p| proptest::test_runner::TestCaseError::fail(p.message))?;
+        let comparing = parsed.comparings()[0];
         proptest::prop_assert_eq!(&comparing.indicator, &name);
         proptest::prop_assert_eq!(comparing.comparison, Comparison::GreaterOrEqual);
-        let value = comparing.threshold_in(Unit::Seconds).map(|threshold| threshold.value);
-        proptest::prop_assert_eq!(value, Ok(f64::from(number) / 1000.0));
+        let value = comparing.threshold_in(Unit::Seconds).map(|threshold| threshold.threshold);
+        proptest::prop_assert_eq!(value, Ok(Threshold::Fixed(f64::from(number) / 1000.0)));
     }
 }

@@ -187,14 +187,6 @@ pub const LINTS: &[Explanation] = &[
         good: "rate(requests_total[20s])                    # four scrapes: one may be lost",
     },
     Explanation {
-        name: "short-window",
-        finds: "a trigger's `for` that is shorter than the time between two answers of its sources",
-        why: "A native trigger is judged once per answer. A window shorter than that fills at the first breach, as if\n\
-              there were none; whoever wrote it wanted to wait.",
-        bad: "for: 2s                                      # the source answers every 5s",
-        good: "for: 15s",
-    },
-    Explanation {
         name: "unknown-label-in-by",
         finds: "a label in by, on or group_left that nothing below can have",
         why: "An aggregation keeps the labels that it names and drops all others. Grouping by a dropped label changes\n\

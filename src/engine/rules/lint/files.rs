@@ -10,11 +10,12 @@ use super::{
 use crate::engine::model::SourceName;
 use crate::engine::promql::ast::ExprKind;
 use crate::engine::promql::{self, Expr};
+use crate::engine::rules::condition::Comparing;
 use crate::engine::rules::diagnostic::{Diagnostic, Findings, Level, Place, SourceFile};
 use crate::engine::rules::prometheus::DEFAULT_INTERVAL;
 use crate::engine::rules::written::{self, RuleFile};
 use crate::engine::rules::yaml::{self, Node, Scalar};
-use crate::engine::rules::{Unit, condition};
+use crate::engine::rules::{Threshold, Unit, condition};
 use crate::engine::time::Span;
 
 /// What is known beside the files.
@@ -160,16 +161,27 @@ fn native(file: &RuleFile, context: &LintContext<'_>, found: &mut Vec<Found>) {
         indicators.insert(&indicator.name.value, (expr, indicator.unit));
     }
     for trigger in &file.triggers {
-        let Some(when) = &trigger.when else { continue };
-        let Ok(comparing) = condition::parse(&when.value) else { continue };
-        let Some((expr, Some(unit))) = indicators.get(comparing.indicator.as_str()) else { continue };
-        let Ok(threshold) = comparing.threshold_in(*unit) else { continue };
-        let compared = Compared { unit: *unit, comparison: comparing.comparison, threshold: threshold.value };
-        let context = LintContext { role: Role::Indicator(Some(*unit)), paces: &paces, ..*context };
-        let lines = [trigger.name.place().line];
-        for lint in super::condition(expr, compared, &context) {
-            found.push(told(lint, when.place(), &lines));
+        let terms = std::iter::once(&trigger.terms).chain(trigger.levels.iter().map(|level| &level.terms));
+        for when in terms.filter_map(|terms| terms.when.as_ref()) {
+            let Ok(parsed) = condition::parse(&when.value) else { continue };
+            let lines = [trigger.name.place().line];
+            for comparing in parsed.comparings() {
+                let Some((expr, Some(unit))) = indicators.get(comparing.indicator.as_str()) else { continue };
+                let Some(compared) = compared(comparing, *unit) else { continue };
+                let context = LintContext { role: Role::Indicator(Some(*unit)), paces: &paces, ..*context };
+                for lint in super::condition(expr, compared, &context) {
+                    found.push(told(lint, when.place_within(comparing.span.clone()), &lines));
+                }
+            }
         }
+    }
+}
+
+/// Returns a comparison with a number; what is relative to a baseline cannot be judged from the text.
+fn compared(comparing: &Comparing, unit: Unit) -> Option<Compared> {
+    match comparing.threshold_in(unit).ok()?.threshold {
+        Threshold::Fixed(threshold) => Some(Compared { unit, comparison: comparing.comparison, threshold }),
+        Threshold::OfBaseline { .. } => None,
     }
 }
 
@@ -194,20 +206,23 @@ fn verifications(
         let Some(verify) = field(&plan.1, "verify") else { continue };
         for condition in items(verify, "conditions") {
             let Node::Scalar(text) = condition else { continue };
-            let Ok(comparing) = condition::parse(&text.value) else { continue };
-            let named = indicators().flatten().find(|one| one.name.value == comparing.indicator);
-            let Some((indicator, unit)) = named.and_then(|one| Some((one.expr.as_ref()?, one.unit?))) else {
-                continue;
-            };
-            let (Ok(expr), Ok(threshold)) = (promql::parse(&indicator.value), comparing.threshold_in(unit))
-            else {
-                continue;
-            };
-            let compared = Compared { unit, comparison: comparing.comparison, threshold: threshold.value };
-            let role = Role::Indicator(Some(unit));
-            let context = LintContext { role, paces, facts, absence_is_watched: true };
-            let lint = outcome::verification(&expr, compared, &context);
-            found.extend(lint.map(|lint| told(lint, text.place(), &[plan.0.place().line])));
+            let Ok(parsed) = condition::parse(&text.value) else { continue };
+            for comparing in parsed.comparings() {
+                let named = indicators().flatten().find(|one| one.name.value == comparing.indicator);
+                let Some((indicator, unit)) = named.and_then(|one| Some((one.expr.as_ref()?, one.unit?)))
+                else {
+                    continue;
+                };
+                let (Ok(expr), Some(compared)) = (promql::parse(&indicator.value), compared(comparing, unit))
+                else {
+                    continue;
+                };
+                let role = Role::Indicator(Some(unit));
+                let context = LintContext { role, paces, facts, absence_is_watched: true };
+                let lint = outcome::verification(&expr, compared, &context);
+                let place = text.place_within(comparing.span.clone());
+                found.extend(lint.map(|lint| told(lint, place.clone(), &[plan.0.place().line])));
+            }
         }
     }
 }

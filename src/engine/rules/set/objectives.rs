@@ -110,7 +110,8 @@ pub struct Budget {
 impl Budget {
     /// Returns how fast the budget burns where `errors` of `total` events are bad: 1 spends it exactly within the period.
     pub fn burn_rate(&self, errors: f64, total: f64) -> Option<f64> {
-        (total > 0.0).then(|| errors / total / (1.0 - self.objective))
+        // Rounded: 1 - 0.9 is less than a tenth, and what is exactly promised must not burn faster than 1.
+        (total > 0.0).then(|| (errors / total / (1.0 - self.objective) * 1e9).round() / 1e9)
     }
 }
 

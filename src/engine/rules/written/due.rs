@@ -1,9 +1,7 @@
 //! `due`: by when what must have happened once a trigger has fired.
 
-use std::collections::BTreeMap;
-
 use super::super::decode::{not_supported, positive_duration, titled};
-use super::super::diagnostic::{Diagnostic, Findings};
+use super::super::diagnostic::{Diagnostic, Findings, Place};
 use super::super::set::Clock;
 use super::super::yaml::Node;
 use crate::engine::time::Span;
@@ -11,11 +9,20 @@ use crate::engine::time::Span;
 /// How long the name of a task may be, in bytes: it stands in the first lines of pages.
 const TASK_MAX: usize = 64;
 
+/// One clock of `due`.
+#[derive(Clone, Debug)]
+pub struct WrittenClock {
+    /// Where it stands.
+    pub place: Place,
+    /// What it waits for.
+    pub clock: Clock,
+    /// How long it waits.
+    pub within: Span,
+}
+
 /// Reads `due`. Names that are none of Rearguard's own clocks are tasks of people.
-///
-/// `rolls_back` tells whether a rollback follows at all.
-pub(super) fn read(node: &Node, rolls_back: bool, out: &mut Findings) -> BTreeMap<Clock, Span> {
-    let mut clocks = BTreeMap::new();
+pub(super) fn read(node: &Node, out: &mut Findings) -> Vec<WrittenClock> {
+    let mut clocks = Vec::new();
     for (name, node) in titled(node, "`due`", out) {
         let clock = match name.value.as_str() {
             "rollback" => Clock::Rollback,
@@ -33,13 +40,8 @@ pub(super) fn read(node: &Node, rolls_back: bool, out: &mut Findings) -> BTreeMa
             }
             task => Clock::Task(task.to_owned()),
         };
-        if !rolls_back && matches!(clock, Clock::Rollback | Clock::Verified) {
-            let message = format!("nothing is rolled back when this fires, so `{clock}` is always overdue");
-            let hint = "name a plan, `then: { rollback: PLAN }`, or call it a task of people by another name";
-            out.push(Diagnostic::error("clock-without-rollback", name.place(), message).hint(hint));
-        }
         if let Some(within) = positive_duration(node, &format!("`{clock}`"), out) {
-            clocks.insert(clock, within.value);
+            clocks.push(WrittenClock { place: name.place(), clock, within: within.value });
         }
     }
     clocks

@@ -16,7 +16,7 @@ const fn warning(
 pub const WARNINGS: &[Explanation] = &[
     warning(
         "absence-never-acts",
-        "an imported alert that rests on absence and takes a route that rolls back",
+        "a rule that missing data can make fire and that is to roll back",
         "Missing data never act by themselves: such an alert pages and never rolls back. A probe's answer (refused,\n\
          timed out, wrong status) is data and may act.",
         "- { match: { alertname: AppAbsent }, target: app, then: { rollback: emergency } }",
@@ -28,6 +28,14 @@ pub const WARNINGS: &[Explanation] = &[
         "Nothing is ever rolled back for it, although everyone who reads `armed` believes so.",
         "app: { mode: armed }",
         "app: { mode: armed, plans: [roll-back] }",
+    ),
+    warning(
+        "clear-overlaps",
+        "a trigger whose `clear` a value meets that is also a breach",
+        "A breach counts more, so the trigger clears later than `clear` says, or flaps around the threshold. The\n\
+         threshold that clears belongs on the good side of the one that fires.",
+        "{ when: error_rate > 2%, clear: { when: error_rate < 3% } }",
+        "{ when: error_rate > 2%, clear: { when: error_rate < 1% } }",
     ),
     warning(
         "duplicate-rule",
@@ -57,6 +65,14 @@ pub const WARNINGS: &[Explanation] = &[
          however bad it gets. The defaults ask for 14.4 and need an objective above 93.06 %.",
         "objective: 90%",
         "objective: 90%, burn_rates: [{ long: 1h, short: 5m, above: 5, severity: critical }]",
+    ),
+    warning(
+        "inverted-baseline",
+        "a comparison with a baseline that the baseline itself meets, or nearly",
+        "Relative to what was before, more than 1x is an increase and less than 1x a decrease. The other way round the\n\
+         trigger fires while nothing has changed.",
+        "when: throughput > 50% of baseline",
+        "when: throughput < 50% of baseline",
     ),
     warning(
         "no-consequence",

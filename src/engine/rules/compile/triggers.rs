@@ -1,0 +1,191 @@
+//! Triggers as written -> [`Trigger`]s: one each, or one per level.
+
+use std::collections::BTreeMap;
+
+use super::windows::{self, Paces};
+use super::{Catalog, FileScope, Indicators, check_summary, condition, consequence, fingerprint};
+use crate::engine::model::{Severity, TriggerName};
+use crate::engine::rules::diagnostic::{Diagnostic, Findings, Place};
+use crate::engine::rules::set::{
+    Across, Clear, Clock, Compare, Condition, LevelOf, NoData, Test, Then, Threshold, Trigger,
+};
+use crate::engine::rules::written::{WrittenTerms, WrittenTrigger, WrittenWindow};
+use crate::engine::rules::yaml::Scalar;
+use crate::engine::time::Span;
+
+/// What the triggers of one file are compiled with.
+pub(super) struct TriggerScope<'s> {
+    pub(super) file: &'s FileScope,
+    pub(super) indicators: &'s Indicators,
+    pub(super) catalog: &'s Catalog,
+}
+
+/// One trigger to be: its name and what is written of it.
+struct Draft<'w> {
+    name: TriggerName,
+    place: Place,
+    terms: &'w WrittenTerms,
+    severity: Severity,
+    level: Option<LevelOf>,
+}
+
+impl TriggerScope<'_> {
+    /// Compiles a trigger, or each of its levels.
+    pub(super) fn triggers(&self, written: &WrittenTrigger, out: &mut Findings) -> Vec<Trigger> {
+        let name = written.name.value.as_str();
+        let place = written.name.place();
+        if written.levels.is_empty() {
+            let terms = &written.terms;
+            let severity = terms.severity.unwrap_or(Severity::High);
+            let draft = Draft { name: name.into(), place, terms, severity, level: None };
+            return self.trigger(draft, out).into_iter().collect();
+        }
+        let mut told: Vec<Diagnostic> = Vec::new();
+        let mut compiled = Vec::new();
+        for (nth, level) in written.levels.iter().enumerate() {
+            let terms = level.terms.clone().or(&written.terms);
+            let named = |level: &Scalar| TriggerName::from(format!("{name}/{}", level.value).as_str());
+            let above = written.levels[nth + 1..].iter().map(|level| named(&level.name)).collect();
+            let draft = Draft {
+                name: named(&level.name),
+                place: level.name.place(),
+                terms: &terms,
+                severity: terms.severity.unwrap_or(level.severity),
+                level: Some(LevelOf { trigger: name.into(), above }),
+            };
+            // What the levels have in common is wrong once, not once per level.
+            let mut found = Findings::default();
+            compiled.extend(self.trigger(draft, &mut found));
+            for problem in found.into_problems() {
+                if !told.contains(&problem) {
+                    told.push(problem);
+                }
+            }
+        }
+        out.extend(told);
+        compiled
+    }
+
+    fn trigger(&self, draft: Draft<'_>, out: &mut Findings) -> Option<Trigger> {
+        let terms = draft.terms;
+        let then = self.then(&draft, out);
+        if let Some(summary) = &terms.summary {
+            check_summary(summary, self.catalog.summary_placeholders, out);
+        }
+        let mut compile = |written: &Option<Scalar>| written.as_ref().map(|text| self.condition(text, out));
+        // Every condition is looked at before any of them is given up.
+        let (when, given) = (compile(&terms.when), compile(&terms.given));
+        let clear_when = compile(&terms.clear.as_ref().and_then(|clear| clear.when.clone()));
+        let (given, clear_when) = (wanted(given), wanted(clear_when));
+        let (when, given, clear_when) = (when??, given?, clear_when?);
+        let clear = terms.clear.as_ref().map(|clear| Clear { when: clear_when, hold: clear.hold });
+        let mut sources = when.sources();
+        sources.extend(given.iter().flat_map(Condition::sources));
+        sources.extend(clear.iter().filter_map(|clear| clear.when.as_ref()).flat_map(Condition::sources));
+        let paces = Paces::of(&sources, &self.file.paces);
+        let place = terms.window.as_ref().map_or_else(|| draft.place.clone(), |window| window.place.clone());
+        let written = terms.window.as_ref().map_or(WrittenWindow::AT_ONCE, |window| window.value);
+        let window = windows::compile(written, &place, &paces, out);
+        if let Some(needed) = &terms.min_samples {
+            windows::check_min_samples(needed, &window, &paces, out);
+        }
+        let no_data = terms.no_data.as_ref().map_or_else(NoData::default, |no_data| no_data.value);
+        check_clear(&when, &clear, terms, out);
+        self.check_absence(&draft, &then, out);
+        let trigger = Trigger {
+            sources,
+            given,
+            min_samples: terms.min_samples.as_ref().map_or(0, |needed| needed.value),
+            across: terms.across.clone().unwrap_or(Across::One),
+            clear,
+            keep_firing_for: terms.keep_firing_for.unwrap_or(Span::ZERO),
+            no_data,
+            level: draft.level,
+            severity: draft.severity,
+            summary: terms.summary.as_ref().map(|text| text.value.clone()),
+            runbook: terms.runbook.as_ref().map(|text| text.value.clone()),
+            due: due(terms, &then, out),
+            then,
+            ..Trigger::new(draft.name, self.file.target.clone(), when, window)
+        };
+        Some(Trigger { fingerprint: fingerprint::of(&trigger), ..trigger })
+    }
+
+    fn condition(&self, written: &Scalar, out: &mut Findings) -> Option<Condition> {
+        let file = self.file;
+        let find = |name: &str| self.indicators.in_file(&file.target, file.file.name(), name);
+        condition(written, find, out)
+    }
+
+    fn then(&self, draft: &Draft<'_>, out: &mut Findings) -> Then {
+        let written = draft.terms.then.clone().unwrap_or_default();
+        if !written.something {
+            let message = format!("nothing follows when `{}` fires", draft.name);
+            out.push(
+                Diagnostic::warning("no-consequence", draft.place.clone(), message)
+                    .hint("add `then: { page: POLICY }`, and `rollback: PLAN` where it should act"),
+            );
+        }
+        consequence(&written, &self.file.target, self.catalog, out)
+    }
+
+    /// Says that a trigger that missing data can make fire never acts (E2).
+    fn check_absence(&self, draft: &Draft<'_>, then: &Then, out: &mut Findings) {
+        let Some(no_data) = &draft.terms.no_data else { return };
+        if no_data.value.can_breach() && then.rollback.is_some() {
+            let message =
+                format!("missing data can make `{}` fire, so it pages and never rolls back", draft.name);
+            out.push(Diagnostic::warning("absence-never-acts", no_data.place.clone(), message).hint(
+                "write `no_data: hold` for the trigger that acts, and a second trigger that pages on absence",
+            ));
+        }
+    }
+}
+
+/// What was written must have been compiled; what was not written need not.
+fn wanted<T>(compiled: Option<Option<T>>) -> Option<Option<T>> {
+    match compiled {
+        None => Some(None),
+        Some(compiled) => compiled.map(Some),
+    }
+}
+
+/// Refuses clocks that wait for a rollback where none follows.
+fn due(terms: &WrittenTerms, then: &Then, out: &mut Findings) -> BTreeMap<Clock, Span> {
+    let written = terms.due.iter().flatten();
+    let rolls_back =
+        then.rollback.is_some() || terms.then.as_ref().is_some_and(|then| then.rollback.is_some());
+    for clock in written.clone().filter(|_| !rolls_back) {
+        if matches!(clock.clock, Clock::Rollback | Clock::Verified) {
+            let message =
+                format!("nothing is rolled back when this fires, so `{}` is always overdue", clock.clock);
+            let hint = "name a plan, `then: { rollback: PLAN }`, or call it a task of people by another name";
+            out.push(Diagnostic::error("clock-without-rollback", clock.place.clone(), message).hint(hint));
+        }
+    }
+    written.map(|written| (written.clock.clone(), written.within)).collect()
+}
+
+/// Doubts a trigger that one value both breaches and clears.
+fn check_clear(when: &Condition, clear: &Option<Clear>, terms: &WrittenTerms, out: &mut Findings) {
+    let single = |condition: &Condition| match &condition.test {
+        Test::Compare(Compare { indicator, comparison, threshold: Threshold::Fixed(threshold), .. }) => {
+            Some((indicator.name.clone(), *comparison, *threshold))
+        }
+        _ => None,
+    };
+    let written = terms.clear.as_ref().and_then(|clear| clear.when.as_ref());
+    let cleared = clear.as_ref().and_then(|clear| clear.when.as_ref()).and_then(single);
+    let (Some(bad), Some(good), Some(written)) = (single(when), cleared, written) else { return };
+    let meets = |value: f64| bad.1.met(value, bad.2) == Some(true) && good.1.met(value, good.2) == Some(true);
+    let (low, high) = (bad.2.min(good.2), bad.2.max(good.2));
+    let beyond = (high - low).max(high.abs()).max(1.0);
+    if bad.0 == good.0
+        && [low, high, f64::midpoint(low, high), low - beyond, high + beyond].into_iter().any(meets)
+    {
+        let message = format!("a value can meet `{}` and `{}` at once", when.text, written.value.trim());
+        out.push(Diagnostic::warning("clear-overlaps", written.place(), message).hint(
+            "a breach counts more, so it clears later than this says: write a threshold on the good side",
+        ));
+    }
+}
