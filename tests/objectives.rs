@@ -541,7 +541,7 @@ fn mistakes_are_told_at_their_places_all_at_once() {
       { long: 1h, short: 5m, above: -2, severity: low },
       { long: 1h, short: 5m, severity: low } ] }
 ";
-    let expected: [(&str, &[&str]); 4] = [
+    let expected: [(&str, &[&str]); 5] = [
         (
             objectives,
             &[
@@ -582,14 +582,19 @@ fn mistakes_are_told_at_their_places_all_at_once() {
                 "18:7 missing-key",
             ],
         ),
-        ("objectives: { promises: [] }\n", &["8:25 no-promises"]),
-        ("objectives: { window: 5m }\n", &["8:13 missing-key"]),
+        (
+            "objectives: { sustained: 3 in 10s, promises: [{ name: a, keep: rate < 1% }] }\n",
+            &["8:13 no-consequence", "8:26 never-fills"],
+        ),
+        ("objectives: { promises: [] }\n", &["8:13 no-consequence", "8:25 no-promises"]),
+        ("objectives: { window: 5m }\n", &["8:13 missing-key", "8:13 no-consequence"]),
     ];
     for (text, places) in expected {
         let found = rules(&[&file(text)]).expect_err("it is refused");
         assert_eq!(found, places, "{text}");
     }
-    let one = file("objectives: { promises: [{ name: a, keep: rate < 1% }] }\n");
+    let one =
+        file("objectives: { promises: [{ name: a, keep: rate < 1% }], then: { low: { page: oncall } } }\n");
     assert_eq!(rules(&[&one, &one]).err(), Some(vec!["8:13 duplicate-objectives".to_owned()]));
 }
 
@@ -602,10 +607,6 @@ fn doubts_are_told_and_do_not_refuse() {
             "9:38 impossible-burn-rate",
         ),
         ("budgets:\n  b: { good: g, total: t, objective: 93.1%, then: { low: { page: oncall } } }\n", ""),
-        (
-            "objectives: { sustained: 3 in 10s, promises: [{ name: a, keep: rate < 1% }], then: { low: { page: oncall } } }\n",
-            "8:26 short-window",
-        ),
         (
             "objectives: { sustained: 3 in 11s, promises: [{ name: a, keep: rate < 1% }], then: { low: { page: oncall } } }\n",
             "",

@@ -418,6 +418,15 @@ fn several_series_are_judged_as_the_trigger_says() {
             vec![r#"0s T fires {region="eu"}"#, "70s T is blind"],
         ),
         (", per: [region]", series("0x2 _x20", "0x22"), vec![]),
+        // All of them at once are told once.
+        (", per: [region]", series("0x2 _x20", "0x2 _x20"), vec!["70s T is blind"]),
+        (
+            ", per: [region], no_data: { absent: breach }",
+            series("0x2 _x20", "0x22"),
+            vec![r#"10s T fires {region="eu"}"#],
+        ),
+        // A blind series that goes is no longer blind: the other way round it would be for ever.
+        (", per: [region]", series("NaNx15 _x5", "0x20"), vec!["60s T is blind"]),
         (", per: [region]", series("_x20", "_x20"), vec!["60s T is blind"]),
     ];
     for (terms, series, expected) in cases {

@@ -133,18 +133,24 @@ fn triggers(triggers: &[TriggerLook], state: &State) -> Vec<Vec<String>> {
     let row = |look: &TriggerLook| {
         let standing = match state.triggers.get(&look.key) {
             None => "quiet".to_owned(),
-            Some(TriggerState::Pending { .. }) => {
-                format!("pending: breached for {} of {}", look.window.breached.rounded(), look.window.of)
-            }
+            Some(TriggerState::Pending { .. }) => match look.window.count {
+                Some((seen, needed)) => format!("pending: {seen} of {needed} breaches"),
+                None => {
+                    format!("pending: breached for {} of {}", look.window.breached.rounded(), look.window.of)
+                }
+            },
             Some(TriggerState::Firing { .. }) => "FIRING".to_owned(),
         };
         let seen = match (&look.verdict, &look.evidence) {
             (Some(Verdict::Unknown(why)), _) => format!("cannot be judged: {why}"),
             (Some(Verdict::NoData), _) => "no data".to_owned(),
             (Some(_), Some(evidence)) => format!("{}: measured {}", evidence.condition, evidence.shown),
-            _ => "not judged yet: a source has not answered".to_owned(),
+            (Some(Verdict::Holds), None) => "no value, which counts as good".to_owned(),
+            (Some(Verdict::Breached), None) => "no value, which counts as bad".to_owned(),
+            (None, _) => "not judged yet: a source has not answered".to_owned(),
         };
-        vec![format!("{}/{}", look.key.target, look.key.trigger), standing, seen]
+        let labels = if look.key.labels.is_empty() { String::new() } else { look.key.labels.to_string() };
+        vec![format!("{}/{}{labels}", look.key.target, look.key.trigger), standing, seen]
     };
     triggers.iter().map(row).collect()
 }

@@ -18,7 +18,8 @@ pub(super) fn looks(engine: &Engine, now: Timestamp) -> Vec<GroupLook> {
         let key = (look.key.target.clone(), look.key.trigger.clone());
         if let Some(trigger) = engine.setup().rules.triggers.get(&key) {
             let state = engine.state().triggers.get(&look.key);
-            by_target.entry(look.key.target.clone()).or_default().push(native(trigger, &look, state, now));
+            let rules = by_target.entry(look.key.target.clone()).or_default();
+            add(rules, native(trigger, &look, state, now));
         }
     }
     let group = |(target, rules): (TargetName, Vec<RuleLook>)| GroupLook {
@@ -32,6 +33,22 @@ pub(super) fn looks(engine: &Engine, now: Timestamp) -> Vec<GroupLook> {
         rules,
     };
     engine.rules_look().into_iter().chain(by_target.into_iter().map(group)).collect()
+}
+
+/// Adds a rule, or its alerts where another series of the same trigger is there already.
+fn add(rules: &mut Vec<RuleLook>, rule: RuleLook) {
+    let Some(known) = rules.last_mut().filter(|known| known.name == rule.name) else {
+        return rules.push(rule);
+    };
+    if let (RuleLookKind::Alerting { alerts: known, .. }, RuleLookKind::Alerting { alerts, .. }) =
+        (&mut known.kind, rule.kind)
+    {
+        known.extend(alerts);
+    }
+    if rule.health == Health::Err {
+        (known.health, known.last_error) = (rule.health, rule.last_error);
+    }
+    known.last_evaluation = known.last_evaluation.max(rule.last_evaluation);
 }
 
 fn native(trigger: &Trigger, look: &TriggerLook, state: Option<&TriggerState>, now: Timestamp) -> RuleLook {
@@ -54,7 +71,9 @@ fn native(trigger: &Trigger, look: &TriggerLook, state: Option<&TriggerState>, n
         group: GroupId { file: trigger.target.as_str().into(), name: trigger.target.as_str().into() },
         rule: trigger.name.as_str().into(),
         state,
-        labels: Labels::from_pairs(labels.into_iter().chain([("alertname", trigger.name.as_str())])),
+        labels: Labels::from_pairs(
+            look.key.labels.iter().chain(labels).chain([("alertname", trigger.name.as_str())]),
+        ),
         annotations: Labels::from_pairs(annotations.iter().map(|(name, text)| (&**name, text.as_str()))),
         active_at: since,
         fired_at: None,
@@ -74,7 +93,7 @@ fn native(trigger: &Trigger, look: &TriggerLook, state: Option<&TriggerState>, n
         last_evaluation,
         kind: RuleLookKind::Alerting {
             hold: trigger.window.of(),
-            keep_firing_for: Span::ZERO,
+            keep_firing_for: trigger.keep_firing_for,
             alerts: active.map(alert).into_iter().collect(),
             annotations,
         },

@@ -7,7 +7,7 @@ use std::fmt;
 use super::effect::{DeliveryReport, MessageKind, StepHandle, StepResult};
 use super::event::{Cause, CheckSeen, Happening, Outcome, Refusal};
 use super::rollback::Phase;
-use crate::engine::evaluation::{Evidence, TriggerKey, Verdict};
+use crate::engine::evaluation::{ALERT_NAME, Evidence, TriggerKey, Verdict};
 use crate::engine::model::ReceiverName;
 
 /// Text from outside, on one line: control characters as escapes.
@@ -41,7 +41,9 @@ impl fmt::Display for Named<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let TriggerKey { target, trigger, labels } = self.0;
         write!(f, "{target}/{trigger}")?;
-        if labels.is_empty() { Ok(()) } else { write!(f, "{}", OneLine(&labels.to_string())) }
+        // An imported alert's labels are its rule's own; its page and `incident show` tell them.
+        let is_told = !labels.is_empty() && labels.get(ALERT_NAME).is_none();
+        if is_told { write!(f, "{}", OneLine(&labels.to_string())) } else { Ok(()) }
     }
 }
 

@@ -401,3 +401,6 @@ mod judge;
 mod measure;
 mod promises;
 mod versions;
+
+#[cfg(test)]
+mod tests;

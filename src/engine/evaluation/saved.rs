@@ -82,6 +82,21 @@ mod tests {
     use super::*;
 
     #[test]
+    fn windows_of_before_there_were_other_forms_can_be_read() {
+        let text = r#"{"windows": [{"key": {"target": "app", "trigger": "Slow", "labels": {}}, "fingerprint": "f",
+            "window": {"since": 1000, "marks": [[1000, "breached"], [6000, "uncovered"]]}}]}"#;
+        let saved: SavedMeasurements = serde_json::from_str(text).unwrap();
+        let spec = crate::engine::rules::WindowSpec::Sustained {
+            of: Span::from_secs(20),
+            coverage: 0.2,
+            max_gap: Span::from_secs(15),
+        };
+        let mut window = saved.windows[0].window.clone();
+        let now = Timestamp::from_millis(21_000);
+        assert!(window.observe(&spec, now, crate::engine::evaluation::Mark::Breached).full, "{window:?}");
+    }
+
+    #[test]
     fn files_of_before_there_were_groups_can_be_read() {
         let window = r#"{"key": {"target": "app", "trigger": "Slow", "labels": {}}, "fingerprint": "f",
             "window": WINDOW}"#;

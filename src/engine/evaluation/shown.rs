@@ -6,8 +6,11 @@ use crate::engine::rules::Unit;
 pub fn shown(value: f64, unit: Unit) -> String {
     match unit {
         Unit::Ratio => format!("{}%", short(value * 100.0)),
+        Unit::Percent => format!("{}%", short(value)),
         Unit::Seconds => seconds(value),
+        Unit::Milliseconds => seconds(value / 1e3),
         Unit::PerSecond => format!("{}/s", short(value)),
+        Unit::PerMinute => format!("{}/min", short(value)),
         Unit::Bytes => bytes(value),
         Unit::Count => short(value),
         Unit::Bool if value == 0.0 => "false".to_owned(),
@@ -57,6 +60,9 @@ mod tests {
         let cases = [
             (0.1234, Unit::Ratio, "12.3%"),
             (0.02, Unit::Ratio, "2%"),
+            (2.0, Unit::Percent, "2%"),
+            (250.0, Unit::Milliseconds, "250ms"),
+            (90.0, Unit::PerMinute, "90/min"),
             (0.0298e-3, Unit::Seconds, "29.8us"),
             (0.25, Unit::Seconds, "250ms"),
             (1.5, Unit::Seconds, "1.5s"),

@@ -135,6 +135,33 @@ pub struct Judgement {
     pub taken_for: Option<Verdict>,
 }
 
+impl Judgement {
+    /// Returns the last judgement of a label set that is gone and left nothing behind: whatever waits for it ends.
+    pub fn quiet(key: TriggerKey) -> Self {
+        Self {
+            key,
+            verdict: Verdict::Holds,
+            evidence: None,
+            window: WindowFill::default(),
+            blind_since: None,
+            may_clear: true,
+            taken_for: None,
+        }
+    }
+}
+
+impl Evidence {
+    /// Returns how far the value is beyond the threshold, in the indicator's base unit; below it where negative.
+    pub fn margin(&self) -> Option<f64> {
+        self.threshold.map(|threshold| self.value - threshold)
+    }
+
+    /// Returns how old the youngest sample was at `now`.
+    pub fn age(&self, now: Timestamp) -> Option<Span> {
+        self.newest_sample.map(|newest| now.since(newest))
+    }
+}
+
 /// How full a sustained window is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WindowFill {

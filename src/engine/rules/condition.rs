@@ -163,6 +163,7 @@ impl Comparing {
                 *number
             }
             (Written::Duration(duration), Unit::Seconds) => duration.as_secs_f64(),
+            (Written::Duration(duration), Unit::Milliseconds) => duration.as_secs_f64() * 1e3,
             (Written::Number { number, unit: named }, _) => match factor(unit, named) {
                 Some(Factor::Times(factor)) => number * factor,
                 Some(Factor::Per(divisor)) => number / divisor,
@@ -179,8 +180,9 @@ impl Comparing {
         };
         let hint = match unit {
             Unit::Ratio => format!("write a share such as `{shown}%`, or a plain number such as `0.02`"),
-            Unit::Seconds => format!("write the unit: `{shown}ms` or `{shown}s`?"),
-            Unit::PerSecond => format!("write the unit: `{shown}/s` or `{shown}/min`?"),
+            Unit::Percent => format!("write it in percent: `{shown}%`?"),
+            Unit::Seconds | Unit::Milliseconds => format!("write the unit: `{shown}ms` or `{shown}s`?"),
+            Unit::PerSecond | Unit::PerMinute => format!("write the unit: `{shown}/s` or `{shown}/min`?"),
             Unit::Bytes => format!("write the unit: `{shown}B`, `{shown}KiB`, `{shown}MiB` or `{shown}GiB`?"),
             Unit::Count => "write a plain number such as `3`".to_owned(),
             Unit::Bool => "compare it with `true` or `false`".to_owned(),
@@ -209,6 +211,15 @@ fn factor(unit: Unit, written: &str) -> Option<Factor> {
     Some(match (unit, written) {
         (Unit::Ratio | Unit::Count, "") => Factor::Times(1.0),
         (Unit::Ratio, "%") => Factor::Per(100.0),
+        (Unit::Percent, "%") | (Unit::Milliseconds, "ms") | (Unit::PerMinute, "/min" | "/m") => {
+            Factor::Times(1.0)
+        }
+        (Unit::Milliseconds, "us" | "µs" | "μs") => Factor::Per(1000.0),
+        (Unit::Milliseconds, "s") => Factor::Times(1000.0),
+        (Unit::Milliseconds, "m" | "min") => Factor::Times(60_000.0),
+        (Unit::Milliseconds, "h") => Factor::Times(3_600_000.0),
+        (Unit::PerMinute, "/s") => Factor::Times(60.0),
+        (Unit::PerMinute, "/h") => Factor::Per(60.0),
         (Unit::Seconds, "us" | "µs" | "μs") => Factor::Per(1e6),
         (Unit::Seconds, "ms") => Factor::Per(1000.0),
         (Unit::Seconds, "s") | (Unit::PerSecond, "/s") => Factor::Times(1.0),
@@ -234,10 +245,13 @@ pub fn name(unit: Unit) -> &'static str {
 }
 
 /// The units by the words that rule files use.
-pub const UNITS: [(&str, Unit); 6] = [
+pub const UNITS: [(&str, Unit); 9] = [
     ("ratio", Unit::Ratio),
+    ("percent", Unit::Percent),
     ("seconds", Unit::Seconds),
+    ("milliseconds", Unit::Milliseconds),
     ("per_second", Unit::PerSecond),
+    ("per_minute", Unit::PerMinute),
     ("bytes", Unit::Bytes),
     ("count", Unit::Count),
     ("bool", Unit::Bool),

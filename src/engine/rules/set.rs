@@ -56,10 +56,16 @@ pub struct Indicator {
 pub enum Unit {
     /// A share; `2%` is 0.02.
     Ratio,
+    /// A share as applications show it that count to a hundred; `2%` is 2.
+    Percent,
     /// Seconds; `200ms` is 0.2.
     Seconds,
+    /// Milliseconds, where that is what the application exposes; `200ms` is 200.
+    Milliseconds,
     /// Events per second; `60/min` is 1.
     PerSecond,
+    /// Events per minute; `1/s` is 60.
+    PerMinute,
     /// Bytes; `1MiB` is 1,048,576.
     Bytes,
     /// A plain number of things.

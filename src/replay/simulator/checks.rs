@@ -197,7 +197,11 @@ impl Checks {
     /// The window before `event` was really looked at.
     fn covered(&self, source: &SourceName, what: Option<&Timed>, event: &Event, window: WindowSpec) -> Found {
         let Some(hearing) = self.hearings.get(source) else { return Ok(()) };
-        let WindowSpec::Sustained { of, coverage, max_gap } = window else { return Ok(()) };
+        let (WindowSpec::Sustained { of, coverage, max_gap }
+        | WindowSpec::Share { of, coverage, max_gap, .. }) = window
+        else {
+            return Ok(());
+        };
         let end = match what {
             Some(Timed::Observation(observation)) => observation.at,
             _ => event.at,

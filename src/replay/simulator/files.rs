@@ -118,11 +118,7 @@ fn draw_trigger(
         (_, false) => throughput(source, range, Comparison::Less, 5.0),
     };
     let rollback = random.chance(85).then(|| random.pick(plans));
-    let window = WindowSpec::Sustained {
-        of: random.secs(0, 60),
-        coverage: random.pick(&[0.8, 0.9]),
-        max_gap: every.times(3),
-    };
+    let window = draw_window(every, random);
     let mut trigger = Trigger {
         sources: BTreeSet::from([source.clone()]),
         severity: random.pick(&[Severity::High, Severity::Critical]),
@@ -132,6 +128,19 @@ fn draw_trigger(
     };
     trigger.fingerprint = fingerprint(&trigger);
     trigger
+}
+
+/// Mostly plain windows, as in most rule files.
+fn draw_window(every: Span, random: &mut Random) -> WindowSpec {
+    let (of, coverage, max_gap) = (random.secs(0, 60), random.pick(&[0.8, 0.9]), every.times(3));
+    let share = random.pick(&[0.6, 0.8, 1.0]);
+    match random.below(10) {
+        0 | 1 => WindowSpec::Share { share, of: of.max(every.times(2)), coverage, max_gap },
+        2 => WindowSpec::Count { count: 3, of: Span::from_secs(60) },
+        3 => WindowSpec::InARow { count: 3 },
+        4 => WindowSpec::Nominal { share, of: of.max(every.times(2)), every },
+        _ => WindowSpec::Sustained { of, coverage, max_gap },
+    }
 }
 
 /// Everything of a rule that decides what its window means.
@@ -232,10 +241,7 @@ pub(super) fn revise(setup: &Setup, nth: u64, random: &mut Random) -> Option<(Se
         R::RuleChanged => {
             let rule = new.rules.triggers.get_mut(&random.pick(non_empty(&rules)?))?;
             let mut changed = (**rule).clone();
-            let length = random.secs(0, 60);
-            if let WindowSpec::Sustained { of, .. } = &mut changed.window {
-                *of = length;
-            }
+            changed.window = draw_window(Span::from_secs(10), random);
             changed.fingerprint = fingerprint(&changed);
             *rule = Arc::new(changed);
         }

@@ -165,13 +165,18 @@ impl Measurements {
         let clear = clear.map(|when| self.measure_each(when, &rule.across, eyes));
         let known: Vec<(Labels, bool)> =
             self.windows_of(rule).map(|(key, watched)| (key.labels.clone(), watched.is_idle())).collect();
+        // While the source fails nobody knows whether it is gone; and where absence is a breach it must not be forgotten.
+        let is_gone = matches!(rest.0, Err(Verdict::NoData | Verdict::Unknown(UnknownReason::Stale { .. })))
+            && rest.0.as_ref().is_err_and(|verdict| taken_as(rule, verdict) != Verdict::Breached);
+        let mut forgotten = Vec::new();
         for (labels, is_idle) in &known {
             if labels.is_empty() || each.contains_key(labels) {
                 continue;
             }
-            // While the source fails nobody knows whether it is gone.
-            if *is_idle && rest.0 == Err(Verdict::NoData) {
-                self.windows.remove(&key_of(rule, labels.clone()));
+            if *is_idle && is_gone {
+                let key = key_of(rule, labels.clone());
+                self.windows.remove(&key);
+                forgotten.push(Judgement::quiet(key));
             } else {
                 each.insert(labels.clone(), rest.clone());
             }
@@ -207,7 +212,8 @@ impl Measurements {
             let clear = at_labels(&clear, &labels);
             self.judge_one(rule, labels, measured, given, clear, eyes, at)
         };
-        each.into_iter().map(judge).collect()
+        forgotten.extend(each.into_iter().map(judge).collect::<Vec<_>>());
+        forgotten
     }
 
     #[expect(clippy::too_many_arguments, reason = "each is one independent fact of the observation")]

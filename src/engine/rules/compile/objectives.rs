@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::windows::{self, Paces};
 use super::{Catalog, Compiled, FileScope, condition, consequence, fingerprint};
 use crate::engine::model::{Severity, TriggerName};
 use crate::engine::rules::diagnostic::{Diagnostic, Findings, Place};
@@ -10,7 +11,7 @@ use crate::engine::rules::set::{
     Comparison, Condition, Objectives, Promise, Scoring, Test, Then, Threshold, Trigger, Weights, WindowSpec,
 };
 use crate::engine::rules::written::{
-    RuleFile, WrittenObjectives, WrittenPromise, WrittenThen, WrittenWeights,
+    RuleFile, WrittenObjectives, WrittenPromise, WrittenThen, WrittenWeights, WrittenWindow,
 };
 use crate::engine::rules::yaml::Scalar;
 use crate::engine::time::Span;
@@ -36,7 +37,8 @@ pub(super) fn compile(
         );
     }
     let window = written.window.as_ref().map_or(WINDOW, |window| window.value);
-    let spec = sustained(written, window, scope, out);
+    let (count, of) = written.sustained.as_ref().map_or((SUSTAINED, window), |sustained| sustained.value);
+    let spec = WindowSpec::Count { count, of };
     let then = Consequences::of(&written.then, scope, catalog, &written.place, out);
     let mut promises: Vec<Promise> = Vec::new();
     let mut first_places: BTreeMap<&str, Place> = BTreeMap::new();
@@ -60,6 +62,9 @@ pub(super) fn compile(
         let message = "every promise weighs nothing, so nothing could be kept";
         out.push(Diagnostic::error("bad-weight", written.place.clone(), message));
     }
+    let read = promises.iter().flat_map(|promise| promise.keep.sources()).collect();
+    let place = written.sustained.as_ref().map_or(&written.place, |sustained| &sustained.place);
+    windows::compile(WrittenWindow::Counted(spec), place, &Paces::of(&read, &scope.paces), out);
     let objectives =
         Objectives { target: scope.target.clone(), window, scoring: scoring(written, out), promises };
     compiled.rules.objectives.insert(scope.target.clone(), Arc::new(objectives));
@@ -88,24 +93,6 @@ fn scoring(written: &WrittenObjectives, out: &mut Findings) -> Scoring {
             unknown: weight(words, "unknown", Weights::DEFAULT.unknown),
         }),
     }
-}
-
-fn sustained(written: &WrittenObjectives, window: Span, scope: &FileScope, out: &mut Findings) -> WindowSpec {
-    let (count, of) = written.sustained.as_ref().map_or((SUSTAINED, window), |sustained| sustained.value);
-    let place = written.sustained.as_ref().map_or(&written.place, |sustained| &sustained.place);
-    // Promises may read any of the file's sources; the fastest one says what can be counted at best.
-    let fastest = scope.paces_of_file().min();
-    if let Some(every) = fastest
-        && every.times(i64::from(count) - 1) >= of
-    {
-        let message =
-            format!("{count} violations in {of} cannot come together: one observation every {every}");
-        out.push(
-            Diagnostic::warning("short-window", place.clone(), message)
-                .hint("ask for fewer of them, or for a longer time"),
-        );
-    }
-    WindowSpec::Count { count, of }
 }
 
 fn read_promise(

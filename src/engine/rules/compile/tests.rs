@@ -152,3 +152,48 @@ fn problems_across_files_are_told_once_each() {
         assert_eq!(result, Err(expected.iter().map(|text| (*text).to_owned()).collect()), "{texts:?}");
     }
 }
+
+#[test]
+fn what_decides_how_a_window_fills_is_in_the_fingerprint() {
+    let of = |terms: &str| only_trigger(&file("avg(x)", terms)).fingerprint;
+    let plain = of("when: i >= 2%, for: 60s, then: { page: ops }");
+    // Saved windows of earlier versions carry it: target, name, sources, expression, unit, comparison, threshold, window.
+    assert_eq!(plain, "60984faf31fe58667857f14d6400fc865a9ce52607017799cca261c51a63b954");
+    let same = [
+        "when: i >= 2%, for: 60s, severity: low, summary: s, runbook: r, then: { rollback: undo }",
+        "when: i >= 2%, for: 1m, no_data: { page_after: 5m }, then: { page: ops }",
+        "when: (i >= 0.02), for: { of: 60s, coverage: 90%, max_gap: 60s }, then: { page: ops }",
+    ];
+    for terms in same {
+        assert_eq!(of(terms), plain, "{terms}");
+    }
+    let others = [
+        "for: 60s, when: i > 2%",
+        "for: 60s, when: i >= 3%",
+        "for: 60s, when: i >= 2x baseline",
+        "for: 60s, when: 'i >= 2x baseline, at least 2%'",
+        "for: 60s, when: i >= 2% and i >= 2%",
+        "for: 60s, when: i >= 2% or i >= 2%",
+        "for: 60s, when: '1 of (i >= 2%)'",
+        "for: 61s, when: i >= 2%",
+        "for: 100% of 60s, when: i >= 2%",
+        "for: 3 in 60s, when: i >= 2%",
+        "for: 3 in a row, when: i >= 2%",
+        "for: 80% of nominal samples in 60s every 20s, when: i >= 2%",
+        "for: { of: 60s, coverage: 80% }, when: i >= 2%",
+        "for: { of: 60s, max_gap: 50s }, when: i >= 2%",
+        "for: 60s, when: i >= 2%, given: i > 0",
+        "for: 60s, when: i >= 2%, min_samples: 2",
+        "for: 60s, when: i >= 2%, per: [job]",
+        "for: 60s, when: i >= 2%, series: any",
+        "for: 60s, when: i >= 2%, series: 2 of 3",
+        "for: 60s, when: i >= 2%, clear: { for: 10s }",
+        "for: 60s, when: i >= 2%, clear: { when: i < 1% }",
+        "for: 60s, when: i >= 2%, keep_firing_for: 10s",
+        "for: 60s, when: i >= 2%, no_data: { nan: ok }",
+    ];
+    let mut seen = BTreeSet::from([plain]);
+    for terms in others {
+        assert!(seen.insert(of(&format!("{terms}, then: {{ page: ops }}"))), "{terms}");
+    }
+}

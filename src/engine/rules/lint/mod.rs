@@ -200,8 +200,11 @@ fn quantity(value: f64, unit: Unit) -> String {
         Unit::Seconds if value.abs() < 1.0 && value != 0.0 => {
             return format!("{}ms", (value * 1e9).round() / 1e6);
         }
+        Unit::Percent => "%",
         Unit::Seconds => "s",
+        Unit::Milliseconds => "ms",
         Unit::PerSecond => "/s",
+        Unit::PerMinute => "/min",
         Unit::Bytes => "B",
         Unit::Count | Unit::Bool => "",
     };
