@@ -143,7 +143,8 @@ mod tests {
     #[test]
     fn what_nobody_saw_grow_counts_as_neither() {
         // Seconds, good, total; then the events and errors of the last hour.
-        let cases: [(&[(i64, f64, f64)], f64, f64); 7] = [
+        type Case = (&'static [(i64, f64, f64)], f64, f64);
+        let cases: [Case; 7] = [
             (&[(0, 90.0, 100.0)], 0.0, 0.0),
             (&[(0, 0.0, 0.0), (5, 9.0, 10.0)], 10.0, 1.0),
             // The gap's events are lost, what comes after counts.

@@ -33,7 +33,7 @@ pub struct RuleFile {
     /// What is promised.
     pub triggers: Vec<WrittenTrigger>,
     /// What is scored.
-    pub objectives: Option<WrittenObjectives>,
+    pub objectives: Option<Box<WrittenObjectives>>,
     /// What is spent.
     pub budgets: Vec<WrittenBudget>,
 }
@@ -129,7 +129,7 @@ pub fn read(root: &Node, out: &mut Findings) -> RuleFile {
         }
         None => Vec::new(),
     };
-    let objectives = fields.get("objectives").and_then(|node| objectives::read(node, out));
+    let objectives = fields.get("objectives").and_then(|node| objectives::read(node, out)).map(Box::new);
     let budgets = fields.get("budgets").map_or_else(Vec::new, |node| budgets::read(node, out));
     RuleFile { target, sources, indicators, triggers, objectives, budgets }
 }
