@@ -18,6 +18,7 @@
 //! - [`effects`]: what the engine asks for: rollback steps, receivers, and the outbox that retries deliveries.
 //! - [`daemon`]: the driver with real time; the one place that has a clock.
 //! - [`replay`]: the driver with virtual time, and the simulator that holds the house to its invariants.
+//! - [`ingest`]: what comes in over HTTP: one token per capability, off by default.
 //! - [`web`]: what the daemon shows over HTTP, read-only: the API that Prometheus' clients speak.
 //! - [`cli`]: the commands, which sit on top of everything else.
 //!
@@ -35,6 +36,7 @@ pub mod journal;
 pub mod effects;
 
 pub mod daemon;
+pub mod ingest;
 pub mod replay;
 pub mod web;
 

@@ -80,6 +80,7 @@ fn run_daemon(arguments: &[String]) -> ExitCode {
         strict: false,
         gate: PathBuf::from(REARGUARD),
         serve: None,
+        ingest: None,
         witness: Arc::new(move |reached| {
             if reached == point && hits.fetch_add(1, Ordering::SeqCst) + 1 == last {
                 kill_process(getpid(), Signal::KILL).expect("a process may kill itself");

@@ -83,8 +83,16 @@ const HOUSE: &[Room] = &[
         rule: WINDOW,
     },
     Room {
+        name: "ingest",
+        may_name: &["engine", "daemon", "web"],
+        rule: "ingest takes what tokens may say to the daemon, over web's connections, and knows nothing else",
+    },
+    Room {
         name: "cli",
-        may_name: &["engine", "secret", "sources", "effects", "journal", "config", "daemon", "replay", "web"],
+        may_name: &[
+            "engine", "secret", "sources", "effects", "journal", "config", "daemon", "replay", "web",
+            "ingest",
+        ],
         rule: "cli sits on top",
     },
 ];

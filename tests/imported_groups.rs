@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use rearguard::config::{Style, load_texts};
 use rearguard::engine::decision::{
-    AtMost, DeliveryReport, Effect, EffectOutcome, Level, Mode, OnError, Plan, Policy, Setup, Step,
-    StepAction, StepEnding, StepHandle, StepResult, Target,
+    AtMost, DeliveryReport, DeploymentSettings, Effect, EffectOutcome, Level, Mode, OnError, Plan, Policy,
+    Setup, Step, StepAction, StepEnding, StepHandle, StepResult, Target,
 };
 use rearguard::engine::decision::{Input, setup::SourcePace};
 use rearguard::engine::evaluation::{AlertState, groups::Health};
@@ -80,6 +80,7 @@ fn setup(rules: Vec<GroupRule>) -> Setup {
         at_most: AtMost { count: 3, per: Span::from_secs(86_400) },
         cooldown: Span::from_secs(60),
         detect: None,
+        deployments: DeploymentSettings::default(),
     };
     let route = Route {
         matchers: vec![Matcher::new("severity", MatchOp::Equal, "critical").unwrap()],

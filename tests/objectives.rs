@@ -18,6 +18,7 @@ use rearguard::engine::time::{Span, Timestamp};
 
 const BEGIN: Timestamp = Timestamp::from_millis(10_000_000);
 const EVERY: Span = Span::from_secs(5);
+const EVERY_5S: SourcePace = SourcePace { every: EVERY, silent_after: Span::from_secs(60) };
 
 fn at(seconds: i64) -> Timestamp {
     BEGIN + Span::from_secs(seconds)
@@ -31,7 +32,7 @@ fn told(all: &[Diagnostic]) -> Vec<String> {
 fn rules(texts: &[&str]) -> Result<(RuleSet, Vec<String>), Vec<String>> {
     let catalog = Catalog {
         targets: [("app".into(), ["back".into()].into())].into(),
-        sources: [(SourceName::from("app"), EVERY)].into(),
+        sources: [(SourceName::from("app"), EVERY), (SourceName::from("rearguard"), EVERY)].into(),
         plans: [("back".into(), Verified::Yes)].into(),
         policies: ["oncall".into()].into(),
         ..Catalog::default()
@@ -75,6 +76,7 @@ fn setup(rest: &str) -> Setup {
         at_most: AtMost { count: 9, per: Span::from_secs(86_400) },
         cooldown: Span::ZERO,
         detect: None,
+        deployments: Default::default(),
     };
     let level = Level { after: Span::ZERO, notify: vec!["pager".into()], always: false };
     Setup {
@@ -85,7 +87,7 @@ fn setup(rest: &str) -> Setup {
             .into(),
         policies: [("oncall".into(), Policy { levels: vec![level] })].into(),
         receivers: ["pager".into()].into(),
-        sources: [("app".into(), SourcePace { every: EVERY, silent_after: Span::from_secs(60) })].into(),
+        sources: [("app".into(), EVERY_5S)].into(),
         ..Setup::default()
     }
 }
@@ -98,7 +100,11 @@ struct World {
 
 impl World {
     fn new(rest: &str) -> Self {
-        let engine = Engine::new(Arc::new(setup(rest)), State::default(), BEGIN);
+        Self::of(setup(rest))
+    }
+
+    fn of(setup: Setup) -> Self {
+        let engine = Engine::new(Arc::new(setup), State::default(), BEGIN);
         let mut world = Self { engine, events: Vec::new(), now: 0 };
         let journal = Happening::JournalCreated { journal: JournalId::new("j") };
         let created = Event { at: BEGIN, what: journal };
@@ -483,12 +489,12 @@ fn scores_and_budgets_are_told_as_series() {
     assert_eq!(
         world.own(),
         [
-            r#"rearguard_compliance_score{target="app"} 70"#,
-            r#"rearguard_objective_met{objective="response time", target="app"} 1"#,
-            r#"rearguard_objective_met{objective="p95", target="app"} 1"#,
-            r#"rearguard_error_budget_remaining_ratio{budget="availability", target="app"} 0.5"#,
-            r#"rearguard_error_budget_burn_rate{budget="availability", target="app", window="5m"} 0.5"#,
-            r#"rearguard_error_budget_burn_rate{budget="availability", target="app", window="30m"} 0.5"#,
+            r#"rearguard_compliance_score{job="rearguard", target="app"} 70"#,
+            r#"rearguard_objective_met{job="rearguard", objective="response time", target="app"} 1"#,
+            r#"rearguard_objective_met{job="rearguard", objective="p95", target="app"} 1"#,
+            r#"rearguard_error_budget_remaining_ratio{budget="availability", job="rearguard", target="app"} 0.5"#,
+            r#"rearguard_error_budget_burn_rate{budget="availability", job="rearguard", target="app", window="5m"} 0.5"#,
+            r#"rearguard_error_budget_burn_rate{budget="availability", job="rearguard", target="app", window="30m"} 0.5"#,
         ]
     );
 }
@@ -515,9 +521,7 @@ fn the_default_burn_rates_are_the_workbook_s() {
     );
 }
 
-#[test]
-fn mistakes_are_told_at_their_places_all_at_once() {
-    let objectives = "objectives:
+const WRONG_OBJECTIVES: &str = "objectives:
   window: 0s
   sustained: often
   scoring: best
@@ -529,7 +533,8 @@ fn mistakes_are_told_at_their_places_all_at_once() {
     - { keep: rate < 1% }
   then: { fatal: {}, critical: { recommend: forward, page: nobody } }
 ";
-    let budgets = "budgets:
+
+const WRONG_BUDGETS: &str = "budgets:
   all: { good: good, total: total, objective: 100% }
   none: { good: good, total: total, objective: -3%, period: 60d }
   rates: { good: 'sum(rate(good[5m]))', total: 'sum(', objective: 99% }
@@ -541,9 +546,12 @@ fn mistakes_are_told_at_their_places_all_at_once() {
       { long: 1h, short: 5m, above: -2, severity: low },
       { long: 1h, short: 5m, severity: low } ] }
 ";
+
+#[test]
+fn mistakes_are_told_at_their_places_all_at_once() {
     let expected: [(&str, &[&str]); 5] = [
         (
-            objectives,
+            WRONG_OBJECTIVES,
             &[
                 "9:11 bad-duration",
                 "10:14 bad-window",
@@ -564,7 +572,7 @@ fn mistakes_are_told_at_their_places_all_at_once() {
             ],
         ),
         (
-            budgets,
+            WRONG_BUDGETS,
             &[
                 "9:3 no-consequence",
                 "9:47 bad-objective",
@@ -617,4 +625,40 @@ fn doubts_are_told_and_do_not_refuse() {
         let (_, warnings) = rules(&[&file(text)]).expect("it loads");
         assert_eq!(warnings.join(" "), expected, "{text}");
     }
+}
+
+#[test]
+fn a_trigger_may_watch_the_score() {
+    let rest = format!(
+        "{VIRTUOSO}{}",
+        "triggers:
+  - { name: Poor, when: score < 71, for: 2 in a row, then: { page: oncall } }
+"
+    );
+    let text = file(&rest).replace("sources: [app]", "sources: [app, rearguard]").replace(
+        "expr: count }",
+        "expr: count }\n  score: { unit: count, expr: rearguard_compliance_score }",
+    );
+    let (rules, _) = rules(&[&text]).expect("it loads");
+    assert!(
+        rules.triggers.values().any(|rule| rule.sources.contains("rearguard")),
+        "{:?}",
+        rules.triggers.keys()
+    );
+    let mut setup = setup(VIRTUOSO);
+    setup.rules = rules;
+    setup.sources.insert("rearguard".into(), EVERY_5S);
+    let mut world = World::of(setup);
+    let mut fired = Vec::new();
+    for tick in 0..4 {
+        world.hear(tick * 5, &with("error_rate", 0.02));
+        world.now += 1;
+        let input = world.engine.look(at(world.now));
+        world.take(&input);
+        let is_firing = |what: &Happening| matches!(what, Happening::TriggerFiring { key, .. } if key.trigger.as_str() == "Poor");
+        fired = world.seconds(is_firing);
+    }
+    // Selectors without a source read both, so that the promises wait for the first answer of both; then the score is
+    // told at 6 s and again at 11 s.
+    assert_eq!(fired, [11]);
 }

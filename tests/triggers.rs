@@ -81,6 +81,7 @@ fn setup(triggers: &str) -> Setup {
         at_most: AtMost { count: 9, per: Span::from_secs(86_400) },
         cooldown: Span::ZERO,
         detect: None,
+        deployments: Default::default(),
     };
     let pace = SourcePace { every: EVERY, silent_after: Span::from_secs(3600) };
     let level = Level { after: Span::ZERO, notify: vec!["pager".into()], always: false };

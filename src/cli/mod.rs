@@ -3,6 +3,7 @@
 mod check;
 mod client;
 pub mod demo;
+mod deployment;
 mod incident;
 mod logging;
 mod query;
@@ -88,6 +89,8 @@ enum Command {
     Incident(incident::IncidentArguments),
     /// Settle a rollback that is in doubt
     Rollback(rollback::RollbackArguments),
+    /// Announce deployments, or list them
+    Deployment(deployment::DeploymentArguments),
     /// The demo's trading app
     #[command(hide = true)]
     DemoApp(demo::AppOptions),
@@ -140,6 +143,7 @@ pub fn main() -> ExitCode {
         Command::Test(arguments) => test::run(&arguments),
         Command::Status(arguments) => status::run(&arguments),
         Command::Incident(arguments) => incident::run(&arguments),
+        Command::Deployment(arguments) => deployment::run(&arguments),
         Command::Rollback(arguments) => rollback::run(&arguments),
     };
     match result {

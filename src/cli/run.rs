@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::logging::{self, LogFormat};
 use super::{CommandError, Exit};
 use crate::daemon::{self, DaemonError, Options};
-use crate::web;
+use crate::{ingest, web};
 
 /// What `run` takes.
 #[derive(Debug, clap::Args)]
@@ -29,6 +29,7 @@ pub(super) async fn run(arguments: RunArguments) -> Result<Exit, CommandError> {
         // Also right after an upgrade has replaced the file: a step is started by the program that decided it.
         gate: PathBuf::from("/proc/self/exe"),
         serve: Some(Box::new(|opening| tokio::spawn(web::serve(opening)))),
+        ingest: Some(Box::new(|opening| tokio::spawn(ingest::serve(opening)))),
         witness: Arc::new(|_| {}),
     };
     match daemon::run(options).await {

@@ -5,14 +5,18 @@ mod promises;
 use comfy_table::presets::NOTHING;
 use comfy_table::{ContentArrangement, Table};
 
-use super::{CommandError, DaemonArguments, Exit, Output, client, print, print_json};
+use super::{CommandError, DaemonArguments, Exit, Output, client, deployment, print, print_json};
 use crate::daemon::control::{Answer, Request};
 use crate::daemon::core::DaemonStatus;
 use crate::daemon::latency::Quantiles;
 use crate::daemon::listener::Listening;
 use crate::engine::decision::{Mode, State, TriggerState, counted};
 use crate::engine::evaluation::{ActiveAlert, AlertState, FailingRule, SourceLook, TriggerLook, Verdict};
-use crate::engine::time::Timestamp;
+use crate::engine::time::{Span, Timestamp};
+
+/// More rollbacks than this in a day say that something else is wrong.
+const FREQUENT: usize = 3;
+const DAY: Span = Span::from_secs(24 * 3600);
 
 /// How many imported alerts are shown; all of them are in the JSON.
 const ALERTS_SHOWN: usize = 20;
@@ -65,9 +69,21 @@ fn render(status: &DaemonStatus) -> String {
             text.push_str(&format!("READ-ONLY API CANNOT LISTEN AT {address}: {why}\n"));
         }
     }
+    match &status.ingest {
+        Listening::Off => {}
+        Listening::Served(address) => {
+            text.push_str(&format!("deployments are taken at http://{address}/deployments\n"));
+        }
+        Listening::Failing { address, why } => {
+            text.push_str(&format!("INGEST CANNOT LISTEN AT {address}: {why}\n"));
+        }
+    }
     section(&mut text, "TARGETS", targets(status));
+    if !state.deployments.is_empty() {
+        section(&mut text, "DEPLOYMENTS", deployments(state, status.engine.now));
+    }
     section(&mut text, "SOURCES", sources(&status.engine.sources, status.engine.now));
-    section(&mut text, "TRIGGERS", triggers(&status.engine.triggers, state));
+    section(&mut text, "TRIGGERS", triggers(&status.engine.triggers, state, status.engine.now));
     if !status.engine.objectives.is_empty() {
         section(&mut text, "OBJECTIVES", promises::objectives(&status.engine.objectives));
     }
@@ -111,9 +127,21 @@ fn targets(status: &DaemonStatus) -> Vec<Vec<String>> {
             Some(rollback) => format!("rollback {rollback} in flight"),
             None => format!("{} so far", counted(known.map_or(0, |known| known.begun.len()), "rollback")),
         };
-        vec![name.clone(), mode.to_owned(), format!("version {version}"), doing]
+        let recent = known.map_or(0, |known| known.rollbacks_within(DAY, status.engine.now));
+        let often = if recent > FREQUENT { format!("{recent} IN 24 HOURS") } else { String::new() };
+        let stuck = known.is_some_and(|known| known.deployments.is_past_return(status.engine.now));
+        let stuck = if stuck { "PAST ITS POINT OF NO RETURN: rollbacks are refused" } else { "" };
+        let version = format!("version {version}");
+        vec![name.clone(), mode.to_owned(), version, doing, often, stuck.to_owned()]
     };
     status.targets.iter().map(row).collect()
+}
+
+/// The active deployment of each target, or its last one.
+fn deployments(state: &State, now: Timestamp) -> Vec<Vec<String>> {
+    let last = state.targets.values().filter_map(|target| target.deployments.last);
+    let known = last.filter_map(|id| Some((id, state.deployments.get(&id)?)));
+    known.map(|(id, deployment)| deployment::cells(id, deployment, now)).collect()
 }
 
 fn sources(sources: &[SourceLook], now: Timestamp) -> Vec<Vec<String>> {
@@ -129,7 +157,7 @@ fn sources(sources: &[SourceLook], now: Timestamp) -> Vec<Vec<String>> {
     sources.iter().map(row).collect()
 }
 
-fn triggers(triggers: &[TriggerLook], state: &State) -> Vec<Vec<String>> {
+fn triggers(triggers: &[TriggerLook], state: &State, now: Timestamp) -> Vec<Vec<String>> {
     let row = |look: &TriggerLook| {
         let standing = match state.triggers.get(&look.key) {
             None => "quiet".to_owned(),
@@ -141,6 +169,15 @@ fn triggers(triggers: &[TriggerLook], state: &State) -> Vec<Vec<String>> {
             },
             Some(TriggerState::Firing { .. }) => "FIRING".to_owned(),
         };
+        if let Some(outside) = &look.outside {
+            let since = now.since(outside.since).rounded();
+            let name = format!("{}/{}", look.key.target, look.key.trigger);
+            return vec![
+                name,
+                "asleep".to_owned(),
+                format!("not judged: only during {}, since {since} ago", outside.scope),
+            ];
+        }
         let seen = match (&look.verdict, &look.evidence) {
             (Some(Verdict::Unknown(why)), _) => format!("cannot be judged: {why}"),
             (Some(Verdict::NoData), _) => "no data".to_owned(),

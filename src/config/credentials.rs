@@ -6,7 +6,7 @@ use std::io::Read;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use super::settings::Config;
+use super::settings::{Config, IngestToken};
 use crate::engine::model::ReceiverName;
 use crate::engine::rules::decode::{Shape, text};
 use crate::engine::rules::yaml::{Node, Scalar};
@@ -150,6 +150,32 @@ pub type Secrets = BTreeMap<ReceiverName, Secret>;
 pub fn read_secrets(config: &Config, credentials: Option<&Path>) -> Result<Secrets, Vec<Diagnostic>> {
     let (secrets, problems) = read_each_secret(config, credentials);
     if problems.is_empty() { Ok(secrets) } else { Err(problems) }
+}
+
+/// A token of fewer bytes can be guessed.
+const TOKEN_BYTES_MIN: usize = 16;
+
+/// Reads every token of the `ingest` listener that can be read and is long enough to be one, and tells every other one at
+/// the place of its reference.
+pub fn read_tokens(
+    config: &Config,
+    credentials: Option<&Path>,
+) -> (Vec<(IngestToken, Secret)>, Vec<Diagnostic>) {
+    let mut tokens = Vec::new();
+    let mut problems = Vec::new();
+    for token in config.ingest.iter().flat_map(|ingest| &ingest.tokens) {
+        match token.token.read(credentials) {
+            Ok(secret) if secret.expose().len() < TOKEN_BYTES_MIN => {
+                let message =
+                    format!("the token `{}` has fewer than {TOKEN_BYTES_MIN} characters", token.name);
+                let hint = "make one with `openssl rand -hex 32`";
+                problems.push(Diagnostic::error("weak-token", token.token.place.clone(), message).hint(hint));
+            }
+            Ok(secret) => tokens.push((token.clone(), secret)),
+            Err(problem) => problems.push(*problem),
+        }
+    }
+    (tokens, problems)
 }
 
 /// Reads every secret that can be read, and tells every other one at the place of its reference.

@@ -5,7 +5,10 @@
 //! good set. Secrets are read in a step of their own ([`credentials::read_secrets`]), so that a check runs without them.
 
 mod address;
+mod calendar;
 pub mod credentials;
+mod deployments;
+mod ingest;
 mod listen;
 mod memory;
 mod receiver;
@@ -26,10 +29,12 @@ use crate::engine::decision::link;
 use crate::engine::rules::yaml::{self, Node};
 use crate::engine::rules::{Diagnostic, Findings, Place, RuleFiles, SourceFile};
 
-pub use credentials::{SecretRef, SecretSource, Secrets, read_each_secret, read_secrets};
+pub use credentials::{SecretRef, SecretSource, Secrets, read_each_secret, read_secrets, read_tokens};
 pub use render::{Style, render};
 pub use rule_files::FILE_BYTES_MAX;
-pub use settings::{Config, Email, MailTls, PagerDuty, QueryLimits, Receiver, Scrape};
+pub use settings::{
+    Capability, Config, Email, Ingest, IngestToken, MailTls, PagerDuty, QueryLimits, Receiver, Scrape,
+};
 
 /// A set of files that loads.
 #[derive(Clone, Debug)]

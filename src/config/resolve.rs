@@ -8,9 +8,9 @@ use super::settings::Config;
 use super::target::WrittenTarget;
 use super::written::Written;
 use crate::engine::decision::link::Declared;
-use crate::engine::decision::{Level, Policy, Target};
+use crate::engine::decision::{DeploymentSettings, Level, Policy, Target};
 use crate::engine::evaluation::Memory;
-use crate::engine::model::{PlanName, ReceiverName};
+use crate::engine::model::{CalendarName, PlanName, ReceiverName, TargetName};
 use crate::engine::rules::diagnostic::name_hint;
 use crate::engine::rules::prometheus::GroupDefaults;
 use crate::engine::rules::yaml::Scalar;
@@ -38,11 +38,7 @@ pub(super) fn resolve(written: Written, file: &Path, out: &mut Findings) -> (Con
         let levels = policy.levels.iter().map(resolve_level).collect();
         policies.insert(policy.name.value.as_str().into(), Policy { levels });
     }
-    let targets = written
-        .targets
-        .iter()
-        .map(|target| (target.name.clone(), resolve_target(target, &plans, &sources, out)))
-        .collect();
+    let targets = resolve_targets(&written, &plans, &sources, out);
     let declared = Declared {
         targets,
         plan_names: written.rollbacks.iter().map(|plan| (plan.name.clone(), plan.verified)).collect(),
@@ -57,6 +53,7 @@ pub(super) fn resolve(written: Written, file: &Path, out: &mut Findings) -> (Con
         external_labels: written.external_labels,
         external_url: written.external_url.clone().unwrap_or_default(),
         routes: written.routes,
+        calendars: written.calendars,
         plans: written
             .rollbacks
             .iter()
@@ -68,6 +65,7 @@ pub(super) fn resolve(written: Written, file: &Path, out: &mut Findings) -> (Con
         state: written.state,
         control: written.control,
         listen: written.listen,
+        ingest: written.ingest,
         query: written.query,
         external_url: written.external_url,
         sources: written
@@ -89,6 +87,22 @@ fn resolve_level(written: &WrittenLevel) -> Level {
     Level { after: written.after, notify, always: written.always }
 }
 
+fn resolve_targets(
+    written: &Written,
+    plans: &BTreeSet<&str>,
+    sources: &BTreeSet<&str>,
+    out: &mut Findings,
+) -> BTreeMap<TargetName, Target> {
+    let calendars: BTreeSet<&str> = written.calendars.keys().map(CalendarName::as_str).collect();
+    let policies: BTreeSet<&str> = written.policies.iter().map(|policy| policy.name.value.as_str()).collect();
+    let resolve = |target: &WrittenTarget, out: &mut Findings| {
+        let mut resolved = resolve_target(target, plans, sources, out);
+        resolved.deployments = resolve_deployments(target, &calendars, &policies, out);
+        (target.name.clone(), resolved)
+    };
+    written.targets.iter().map(|target| resolve(target, out)).collect()
+}
+
 fn resolve_target(
     written: &WrittenTarget,
     plans: &BTreeSet<&str>,
@@ -98,7 +112,7 @@ fn resolve_target(
     for plan in &written.plans {
         look_up(plan, "rollback plan", plans, out);
     }
-    let detect = written.detect.as_ref().map(|(source, detect)| {
+    let detect = written.deployments.detect.as_ref().map(|(source, detect)| {
         look_up(source, "source", sources, out);
         detect.clone()
     });
@@ -108,6 +122,27 @@ fn resolve_target(
         at_most: written.at_most,
         cooldown: written.cooldown,
         detect,
+        deployments: DeploymentSettings::default(),
+    }
+}
+
+fn resolve_deployments(
+    written: &WrittenTarget,
+    calendars: &BTreeSet<&str>,
+    policies: &BTreeSet<&str>,
+    out: &mut Findings,
+) -> DeploymentSettings {
+    let written = &written.deployments;
+    for calendar in &written.window {
+        look_up(calendar, "calendar", calendars, out);
+    }
+    if let Some(policy) = &written.page {
+        look_up(policy, "escalation policy", policies, out);
+    }
+    DeploymentSettings {
+        window: written.window.iter().map(|name| name.value.as_str().into()).collect(),
+        page: written.page.as_ref().map(|name| name.value.as_str().into()),
+        ..written.settings.clone()
     }
 }
 

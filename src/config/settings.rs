@@ -19,6 +19,8 @@ pub struct Config {
     pub control: PathBuf,
     /// Where the read-only API is served; nowhere, where absent.
     pub listen: Option<SocketAddr>,
+    /// Where what comes in is taken, and from whom; nowhere, where absent.
+    pub ingest: Option<Ingest>,
     /// What one query may cost.
     pub query: QueryLimits,
     /// The address by which people reach the status page, for links in pages.
@@ -27,6 +29,33 @@ pub struct Config {
     pub sources: BTreeMap<SourceName, Scrape>,
     /// The channels that page.
     pub receivers: BTreeMap<ReceiverName, Receiver>,
+}
+
+/// The listener for what comes in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ingest {
+    /// Where it listens.
+    pub listen: SocketAddr,
+    /// Who may say what.
+    pub tokens: Vec<IngestToken>,
+}
+
+/// A token, and what whoever has it may say. None may roll back, arm or disarm (E12).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IngestToken {
+    /// The name under which what it says is recorded.
+    pub name: String,
+    /// What it may say.
+    pub may: Vec<Capability>,
+    /// The token itself.
+    pub token: SecretRef,
+}
+
+/// What a token may say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Capability {
+    /// Announce deployments, and tell how they go.
+    Deployments,
 }
 
 /// What queries over the API and the control socket may cost the host.

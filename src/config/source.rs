@@ -4,6 +4,7 @@ use super::address;
 use super::memory;
 use super::settings::Scrape;
 use crate::engine::decision::setup::SourcePace;
+use crate::engine::evaluation::OWN_SOURCE;
 use crate::engine::evaluation::groups::RULES_SOURCE;
 use crate::engine::model::{Labels, SourceName};
 use crate::engine::rules::decode::{Shape, Spanned, named, positive_duration, text};
@@ -54,10 +55,13 @@ pub(super) fn read(node: &Node, interval: Span, out: &mut Findings) -> Vec<Sourc
 
 fn source(name: &Scalar, node: &Node, interval: Span, out: &mut Findings) -> Source {
     let source_name = SourceName::from(name.value.as_str());
-    if name.value == RULES_SOURCE {
-        let message = format!(
-            "a source cannot be called `{RULES_SOURCE}`: what imported rules record is kept under it"
-        );
+    let reserved = match name.value.as_str() {
+        RULES_SOURCE => Some("what imported rules record is kept under it"),
+        OWN_SOURCE => Some("it is built in, and rule files may list it as it is"),
+        _ => None,
+    };
+    if let Some(why) = reserved {
+        let message = format!("a source cannot be called `{}`: {why}", name.value);
         out.push(Diagnostic::error("reserved-name", name.place(), message).hint("give it another name"));
     }
     let default_silence = |every: Span| DEFAULT_SILENT_AFTER.max(every.times(DEFAULT_SILENT_INTERVALS));

@@ -2,11 +2,10 @@
 
 use std::str::FromStr;
 
-use super::source::{is_label_name, is_metric_name};
-use crate::engine::decision::setup::DetectVersion;
+use super::deployments::{self, WrittenDeployments};
 use crate::engine::decision::{AtMost, Mode};
 use crate::engine::model::TargetName;
-use crate::engine::rules::decode::{Fields, Shape, choice, duration, named, text, texts};
+use crate::engine::rules::decode::{Shape, choice, duration, named, text, texts};
 use crate::engine::rules::yaml::{Node, Scalar};
 use crate::engine::rules::{Diagnostic, Findings};
 use crate::engine::time::Span;
@@ -16,9 +15,6 @@ const TARGET: Shape = Shape {
     keys: &["mode", "plans", "at_most", "cooldown", "deployments"],
     later: &["immutable", "approve", "calendar", "reference", "labels", "two_key"],
 };
-const DEPLOYMENTS: Shape =
-    Shape { what: "`deployments`", keys: &["detect"], later: &["soak", "window", "require", "baseline"] };
-const DETECT: Shape = Shape { what: "`detect`", keys: &["source", "metric", "label"], later: &["unit"] };
 
 const MODES: [(&str, Mode); 2] = [("shadow", Mode::Shadow), ("armed", Mode::Armed)];
 
@@ -35,7 +31,7 @@ pub(super) struct WrittenTarget {
     pub(super) plans: Vec<Scalar>,
     pub(super) at_most: AtMost,
     pub(super) cooldown: Span,
-    pub(super) detect: Option<(Scalar, DetectVersion)>,
+    pub(super) deployments: WrittenDeployments,
 }
 
 /// Reads `targets`. A broken value is reported and stands as its default, so that the target keeps its name.
@@ -50,7 +46,7 @@ fn target(name: &Scalar, node: &Node, out: &mut Findings) -> WrittenTarget {
         plans: Vec::new(),
         at_most: DEFAULT_AT_MOST,
         cooldown: DEFAULT_COOLDOWN,
-        detect: None,
+        deployments: WrittenDeployments::default(),
     };
     // A name with nothing under it is a target that takes every default.
     if matches!(node, Node::Scalar(scalar) if scalar.is_null()) {
@@ -69,9 +65,8 @@ fn target(name: &Scalar, node: &Node, out: &mut Findings) -> WrittenTarget {
     if let Some(cooldown) = fields.get("cooldown").and_then(|node| duration(node, "`cooldown`", out)) {
         target.cooldown = cooldown.value;
     }
-    let deployments = fields.get("deployments").and_then(|node| DEPLOYMENTS.read(node, out));
-    if let Some(node) = deployments.and_then(|fields| fields.get("detect")) {
-        target.detect = DETECT.read(node, out).and_then(|fields| detect(&fields, out));
+    if let Some(node) = fields.get("deployments") {
+        target.deployments = deployments::read(node, out);
     }
     if target.mode == Mode::Armed && target.plans.is_empty() && fields.get("plans").is_none() {
         let message = format!("target `{}` is armed and may run no plan", target.name);
@@ -79,23 +74,6 @@ fn target(name: &Scalar, node: &Node, out: &mut Findings) -> WrittenTarget {
         out.push(Diagnostic::warning("armed-without-plans", fields.key_place("mode"), message).hint(hint));
     }
     target
-}
-
-fn detect(fields: &Fields<'_>, out: &mut Findings) -> Option<(Scalar, DetectVersion)> {
-    let mut part =
-        |key: &str| fields.required(key, out).and_then(|node| text(node, &format!("`{key}`"), out));
-    let (source, metric, label) = (part("source"), part("metric"), part("label"));
-    for (name, good, kind) in [
-        (metric, is_metric_name as fn(&str) -> bool, "a metric's name"),
-        (label, is_label_name as fn(&str) -> bool, "a label's name"),
-    ] {
-        if let Some(name) = name.filter(|name| !good(&name.value)) {
-            let message = format!("`{}` is not {kind}", name.value.escape_debug());
-            out.push(Diagnostic::error("bad-name", name.place(), message));
-        }
-    }
-    let (source, metric, label) = (source?, metric?.value.clone(), label?.value.clone());
-    Some((source.clone(), DetectVersion { source: source.value.as_str().into(), metric, label }))
 }
 
 /// Reads `3 per 24h`.

@@ -4,12 +4,14 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use super::address;
+use super::calendar::{self, Calendars};
+use super::ingest;
 use super::listen;
 use super::memory;
 use super::receiver::{self, WrittenPolicy};
 use super::rollback::{self, WrittenPlan};
 use super::route;
-use super::settings::{QueryLimits, Receiver};
+use super::settings::{Ingest, QueryLimits, Receiver};
 use super::source::{self, Source};
 use super::target::{self, WrittenTarget};
 use crate::engine::model::Labels;
@@ -39,8 +41,10 @@ const ROOT: Shape = Shape {
         "receivers",
         "escalations",
         "routes",
+        "calendars",
+        "ingest",
     ],
-    later: &["people", "schedules", "calendars", "ingest", "heartbeat", "silences"],
+    later: &["people", "schedules", "heartbeat", "silences"],
 };
 
 const DEFAULT_STATE: &str = "/var/lib/rearguard";
@@ -55,6 +59,7 @@ pub(super) struct Written {
     pub(super) state: PathBuf,
     pub(super) control: PathBuf,
     pub(super) listen: Option<SocketAddr>,
+    pub(super) ingest: Option<Ingest>,
     pub(super) query: QueryLimits,
     pub(super) external_url: Option<String>,
     pub(super) external_labels: Labels,
@@ -69,6 +74,7 @@ pub(super) struct Written {
     pub(super) rollbacks_place: Place,
     pub(super) receivers: Vec<(Scalar, Option<Receiver>)>,
     pub(super) policies: Vec<WrittenPolicy>,
+    pub(super) calendars: Calendars,
 }
 
 /// Reads the tree; relative paths begin at `directory`. `None` where the root is not a mapping.
@@ -83,6 +89,7 @@ pub(super) fn read(root: &Node, directory: &Path, out: &mut Findings) -> Option<
         state: path(&fields, "state", DEFAULT_STATE, directory, out),
         control: path(&fields, "control", DEFAULT_CONTROL, directory, out),
         listen: listen::listen(&fields, out),
+        ingest: fields.get("ingest").and_then(|node| ingest::read(node, directory, out)),
         query: listen::limits(&fields, out),
         external_url: outside(&fields, out),
         external_labels: fields
@@ -98,6 +105,7 @@ pub(super) fn read(root: &Node, directory: &Path, out: &mut Findings) -> Option<
         rollbacks: fields.get("rollbacks").map_or_else(Vec::new, |node| rollback::read(node, out)),
         rollbacks_place: fields.key_place("rollbacks"),
         receivers: fields.get("receivers").map_or_else(Vec::new, |node| receiver::read(node, directory, out)),
+        calendars: fields.get("calendars").map_or_else(Calendars::new, |node| calendar::read(node, out)),
         policies: fields.get("escalations").map_or_else(Vec::new, |node| receiver::read_policies(node, out)),
     })
 }

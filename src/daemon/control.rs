@@ -15,8 +15,8 @@ use super::core::{DaemonStatus, Message};
 use super::listener::Listening;
 use super::queries::answer::Answered;
 use super::queries::{Queries, Question};
-use crate::engine::decision::Command;
-use crate::engine::model::{IncidentId, RollbackId};
+use crate::engine::decision::{Command, DeploymentNews};
+use crate::engine::model::{IncidentId, RollbackId, TargetName};
 use crate::journal::{Reader, Record};
 
 /// How long one request may be: room for the longest expression, escaped.
@@ -26,7 +26,7 @@ const REQUEST_BYTES_MAX: usize = 512 * 1024;
 const EVENTS_MAX: usize = 10_000;
 
 /// What can be asked.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Request {
     /// How things stand.
@@ -54,6 +54,13 @@ pub enum Request {
         incident: IncidentId,
         /// The task, as the rule calls it.
         task: String,
+    },
+    /// Tell something of a target's deployment.
+    Deployment {
+        /// The target.
+        target: TargetName,
+        /// What.
+        news: DeploymentNews,
     },
 }
 
@@ -84,6 +91,8 @@ pub struct Behind {
     pub queries: Queries,
     /// How the HTTP listener does.
     pub listening: watch::Receiver<Listening>,
+    /// How the listener for what comes in does.
+    pub ingest: watch::Receiver<Listening>,
 }
 
 /// The socket.
@@ -168,6 +177,9 @@ impl Peer {
                 Ok(Request::TaskDone { incident, task }) => {
                     self.want(Command::TaskDone { incident, task, by: who.clone() }).await
                 }
+                Ok(Request::Deployment { target, news }) => {
+                    self.want(Command::Deployment { target, news, by: who.clone() }).await
+                }
                 Err(error) => Answer::Error(format!("this is not a request: {error}")),
             };
             send(&mut write, &answer).await?;
@@ -183,6 +195,7 @@ impl Peer {
         match answer.await {
             Ok(mut status) => {
                 status.listening = self.behind.listening.borrow().clone();
+                status.ingest = self.behind.ingest.borrow().clone();
                 Answer::Status(status)
             }
             Err(_) => Answer::Error("the engine is going down".to_owned()),

@@ -104,6 +104,9 @@ pub struct DaemonStatus {
     /// How the HTTP listener does; filled in by the control socket, as the engine does not know.
     #[serde(default)]
     pub listening: Listening,
+    /// How the listener for what comes in does; filled in there too.
+    #[serde(default)]
+    pub ingest: Listening,
 }
 
 /// The engine's thread.
@@ -316,6 +319,7 @@ impl Core {
             targets: setup.targets.iter().map(|(name, target)| (name.to_string(), target.mode)).collect(),
             latencies: self.latencies.report(),
             listening: Listening::Off,
+            ingest: Listening::Off,
         }
     }
 

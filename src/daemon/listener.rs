@@ -1,4 +1,4 @@
-//! The read-only listener as the daemon sees it: it opens the door, says what is behind it, and closes it again.
+//! The HTTP listeners as the daemon sees them: it opens a door, says what is behind it, and closes it again.
 //!
 //! What is served there is not the daemon's business: whoever starts the daemon brings it along ([`Serve`]).
 
@@ -10,23 +10,29 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use super::queries::Queries;
-use crate::config::Config;
 
 /// How long requests that are under way may take once the daemon stops.
 const PATIENCE: Duration = Duration::from_secs(3);
 
-/// What serves the listener, given what it needs.
-pub type Serve = Box<dyn FnOnce(Opening) -> JoinHandle<()> + Send>;
+/// What serves a listener, given what it needs.
+pub type Serve<B> = Box<dyn FnOnce(Opening<B>) -> JoinHandle<()> + Send>;
+
+/// What the read-only API needs of the daemon.
+#[derive(Debug)]
+pub struct ReadApi {
+    /// What it asks.
+    pub queries: Queries,
+    /// By which address people reach it from outside.
+    pub external_url: Option<String>,
+}
 
 /// What a server gets.
 #[derive(Debug)]
-pub struct Opening {
+pub struct Opening<B> {
     /// Where it listens.
     pub address: SocketAddr,
-    /// By which address people reach it from outside.
-    pub external_url: Option<String>,
-    /// What it asks.
-    pub queries: Queries,
+    /// What it asks, or tells.
+    pub behind: B,
     /// Where it says how it does.
     pub standing: watch::Sender<Listening>,
     /// Becomes true when it must stop.
@@ -37,7 +43,7 @@ pub struct Opening {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Listening {
-    /// There is none: the files have no `listen:`.
+    /// There is none: the files say no address.
     #[default]
     Off,
     /// It is served.
@@ -60,15 +66,19 @@ pub(super) struct Listener {
 
 impl Listener {
     /// Opens it, where there is an address and somebody who serves it.
-    pub(super) fn open(config: &Config, serve: Option<Serve>, queries: Queries) -> Self {
+    pub(super) fn open<B>(
+        key: &str,
+        address: Option<SocketAddr>,
+        serve: Option<Serve<B>>,
+        behind: B,
+    ) -> Self {
         let (standing, watched) = watch::channel(Listening::Off);
-        let Some((address, serve)) = config.listen.zip(serve) else {
-            tracing::info!("no `listen:` in rearguard.yaml: nothing is served over HTTP");
+        let Some((address, serve)) = address.zip(serve) else {
+            tracing::info!("no `{key}` in rearguard.yaml: nothing is served there over HTTP");
             return Self { standing: watched, serving: None };
         };
         let (end, over) = watch::channel(false);
-        let serving =
-            serve(Opening { address, external_url: config.external_url.clone(), queries, standing, over });
+        let serving = serve(Opening { address, behind, standing, over });
         Self { standing: watched, serving: Some((serving, end)) }
     }
 

@@ -11,6 +11,7 @@ pub mod ask;
 pub mod clock;
 pub mod control;
 pub mod core;
+pub mod desk;
 pub mod dispatch;
 pub mod files;
 pub mod latency;
@@ -29,7 +30,7 @@ use futures_util::StreamExt;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::exfiltrator::WithOrigin;
 use signal_hook_tokio::SignalsInfo;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::config::{self, Loaded, Refused, Style};
 use crate::engine::decision::Input;
@@ -39,9 +40,10 @@ use ask::Asking;
 use clock::Clock;
 use control::{Behind, Control};
 use core::Message;
+use desk::{Desk, Tokens};
 use dispatch::Instruction;
 use files::Watching;
-use listener::{Listener, Serve};
+use listener::{Listener, ReadApi, Serve};
 use queries::Queries;
 use start::Started;
 
@@ -54,7 +56,9 @@ pub struct Options {
     /// This program: steps are started through it.
     pub gate: PathBuf,
     /// What serves `listen:`; without it nothing does.
-    pub serve: Option<Serve>,
+    pub serve: Option<Serve<ReadApi>>,
+    /// What serves `ingest:`; without it nothing does.
+    pub ingest: Option<Serve<Desk>>,
     /// Is told of every point at which a crash must lose nothing.
     pub witness: Witness,
 }
@@ -90,15 +94,22 @@ pub async fn run(mut options: Options) -> Result<(), DaemonError> {
     crate::sources::http_client::install_crypto_provider();
     let signals = SignalsInfo::<WithOrigin>::new([SIGTERM, SIGINT, SIGHUP])?;
     let (inbox, messages) = std::sync::mpsc::channel();
-    let Started { loaded, degraded, mut core, orders, dispatcher, head } = start::start(&options, &inbox)?;
+    let Started { loaded, degraded, mut core, orders, dispatcher, head, tokens } =
+        start::start(&options, &inbox)?;
     let queries = Queries::new(inbox.clone(), loaded.config.query);
-    let listener = Listener::open(&loaded.config, options.serve.take(), queries.clone());
+    let api = ReadApi { queries: queries.clone(), external_url: loaded.config.external_url.clone() };
+    let listener = Listener::open("listen:", loaded.config.listen, options.serve.take(), api);
+    let (tokens, known_tokens) = watch::channel(tokens);
+    let desk = Desk::new(inbox.clone(), known_tokens);
+    let ingest = loaded.config.ingest.as_ref().map(|ingest| ingest.listen);
+    let ingest = Listener::open("ingest:", ingest, options.ingest.take(), desk);
     let behind = Behind {
         inbox: inbox.clone(),
         head,
         state: loaded.config.state.clone(),
         queries,
         listening: listener.standing(),
+        ingest: ingest.standing(),
     };
     let control = Control::bind(&loaded.config.control, behind).map_err(|error| {
         DaemonError::Host(format!(
@@ -135,10 +146,12 @@ pub async fn run(mut options: Options) -> Result<(), DaemonError> {
         inbox,
         instruct,
         refused: degraded,
+        tokens,
     };
     daemon.live(signals, engine_over).await;
     // What is served asks the engine, which is about to go.
     listener.close().await;
+    ingest.close().await;
     daemon.stop(dispatching).await;
     controlling.abort();
     match thread.join() {
@@ -158,6 +171,8 @@ struct Daemon {
     instruct: mpsc::UnboundedSender<Instruction>,
     /// Why the files on disk were refused when they were last read, if they were.
     refused: Option<NotInForce>,
+    /// Who may say what over `ingest`.
+    tokens: watch::Sender<Arc<Tokens>>,
 }
 
 /// Why the files on disk are not the ones in force.
@@ -245,6 +260,10 @@ impl Daemon {
             Ok(receivers) => receivers,
             Err(problem) => return self.refuse_because(problem.to_string()),
         };
+        let tokens = match start::tokens(&loaded) {
+            Ok(tokens) => tokens,
+            Err(problem) => return self.refuse_because(problem.to_string()),
+        };
         if loaded.config.state != self.loaded.config.state
             || loaded.config.control != self.loaded.config.control
         {
@@ -260,6 +279,11 @@ impl Daemon {
                 tracing::error!(%problem, "this source is not asked");
             }
         }
+        let address = |config: &config::Config| config.ingest.as_ref().map(|ingest| ingest.listen);
+        if address(&loaded.config) != address(&self.loaded.config) {
+            tracing::warn!("the address of `ingest` changes with a restart only; its tokens are in force");
+        }
+        self.tokens.send_replace(tokens);
         if self.instruct.send(Instruction::Receivers(receivers)).is_err() {
             tracing::error!("the dispatcher is gone; restart the daemon");
         }

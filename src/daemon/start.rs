@@ -9,6 +9,7 @@ use tokio::sync::{mpsc, watch};
 
 use super::clock::Clock;
 use super::core::{Core, Message, Orders};
+use super::desk::Tokens;
 use super::dispatch::Dispatcher;
 use super::latency::Latencies;
 use super::systemd::Systemd;
@@ -42,6 +43,8 @@ pub struct Started {
     pub dispatcher: Dispatcher,
     /// Where the journal ends, as it grows.
     pub head: watch::Receiver<u64>,
+    /// Who may say what over `ingest`.
+    pub tokens: Arc<Tokens>,
 }
 
 /// Loads, opens, recovers. Nothing is asked and nobody is told before all of it has worked.
@@ -63,7 +66,9 @@ pub fn start(options: &Options, inbox: &Sender<Message>) -> Result<Started, Daem
     for line in loaded.render_warnings(Style::Plain).lines() {
         tracing::warn!("{line}");
     }
-    let (receivers, unusable) = usable_receivers(&loaded);
+    let (receivers, mut unusable) = usable_receivers(&loaded);
+    let (tokens, unread) = usable_tokens(&loaded);
+    unusable.extend(unread);
     if !unusable.is_empty() {
         // As long as somebody can be paged, a watchdog that watches is better than none.
         if options.strict || receivers.is_empty() {
@@ -90,7 +95,8 @@ pub fn start(options: &Options, inbox: &Sender<Message>) -> Result<Started, Daem
     let mut core = core(options, &loaded, journal, &recovered, clock, (orders, head))?;
     let told = degraded.as_ref().map(|degraded| degraded.problem.clone());
     begin(&mut core, &loaded, &recovered, told, lost)?;
-    Ok(Started { loaded, degraded, core, orders: waiting_orders, dispatcher, head: watched_head })
+    let head = watched_head;
+    Ok(Started { loaded, degraded, core, orders: waiting_orders, dispatcher, head, tokens: Arc::new(tokens) })
 }
 
 /// Makes every receiver that the files name.
@@ -100,6 +106,26 @@ pub fn start(options: &Options, inbox: &Sender<Message>) -> Result<Started, Daem
 pub fn receivers(loaded: &Loaded) -> Result<BTreeMap<ReceiverName, Receiver>, DaemonError> {
     let (receivers, problems) = usable_receivers(loaded);
     if problems.is_empty() { Ok(receivers) } else { Err(DaemonError::Files(problems.join("\n"))) }
+}
+
+/// Reads every token of the `ingest` listener.
+///
+/// # Errors
+/// Every one that cannot be read or is too short.
+pub fn tokens(loaded: &Loaded) -> Result<Arc<Tokens>, DaemonError> {
+    match usable_tokens(loaded) {
+        (tokens, None) => Ok(Arc::new(tokens)),
+        (_, Some(problems)) => Err(DaemonError::Files(problems)),
+    }
+}
+
+/// Reads every token that can be read, and says why the others cannot.
+fn usable_tokens(loaded: &Loaded) -> (Tokens, Option<String>) {
+    let credentials = std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from);
+    let (read, unread) = config::read_tokens(&loaded.config, credentials.as_deref());
+    let files: Vec<_> = loaded.files.iter().map(|(path, text)| config::source_file(path, text)).collect();
+    let problems = config::render(&unread, &files, Style::Plain).trim_end().to_owned();
+    (Tokens::new(read), (!unread.is_empty()).then_some(problems))
 }
 
 /// Makes every receiver that can be made, and says why the others cannot.

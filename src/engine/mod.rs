@@ -15,6 +15,7 @@
 pub mod decision;
 pub mod evaluation;
 pub mod model;
+mod own_series;
 pub mod promql;
 pub mod report;
 pub mod rules;
@@ -26,10 +27,10 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use decision::{Decision, Event, IllegalTransition, Input, Phase, Setup, State};
+use decision::{Decision, Event, Happening, IllegalTransition, Input, Origin, Phase, Setup, State};
 use evaluation::{
-    ActiveAlert, BudgetLook, Check, CheckKey, FailingRule, GroupLook, Measurements, ObjectiveLook,
-    SavedMeasurements, SourceLook, TriggerLook, Watch,
+    ActiveAlert, BudgetLook, Check, CheckKey, FailingRule, GroupLook, Measurements, OWN_PACE, OWN_SOURCE,
+    ObjectiveLook, SavedMeasurements, SourceLook, TriggerLook, Watch,
 };
 use model::{RollbackId, Sample, SourceName};
 use rules::Condition;
@@ -42,6 +43,10 @@ pub struct Engine {
     setup: Arc<Setup>,
     state: State,
     measurements: Measurements,
+    /// When the engine last observed itself.
+    observed_itself: Option<Timestamp>,
+    /// What it then said and nobody has fetched yet.
+    said: Vec<Observation>,
 }
 
 /// What is watched and what is waited on, for people.
@@ -76,8 +81,8 @@ pub struct Status {
 impl Engine {
     /// Joins a set of files with what is remembered of earlier decisions.
     pub fn new(setup: Arc<Setup>, state: State, now: Timestamp) -> Self {
-        let measurements = Measurements::new(&watch(&setup, &state), now);
-        let mut engine = Self { setup, state, measurements };
+        let measurements = Measurements::new(&watch(&setup, &state, now), now);
+        let mut engine = Self { setup, state, measurements, observed_itself: None, said: Vec::new() };
         engine.rewatch(now);
         engine
     }
@@ -91,26 +96,60 @@ impl Engine {
 
     /// Takes up what was measured before a restart.
     pub fn restore(&mut self, saved: SavedMeasurements, observations: &[Observation]) {
-        self.measurements.restore(saved, observations, &watch(&self.setup, &self.state));
+        let watch = watch(&self.setup, &self.state, self.state.now);
+        self.measurements.restore(saved, observations, &watch);
     }
 
     /// Takes in what a source said; what it means goes to [`Engine::decide`].
     pub fn observe(&mut self, observation: &Observation) -> Input {
-        Input::Judged(self.measurements.observe(observation, &watch(&self.setup, &self.state)))
+        let watch = watch(&self.setup, &self.state, observation.at.max(self.state.now));
+        Input::Judged(self.measurements.observe(observation, &watch))
     }
 
     /// Evaluates the groups that are due, looks for windows that have become full and sources that have gone silent; what
     /// it means goes to [`Engine::decide`].
     pub fn look(&mut self, now: Timestamp) -> Input {
-        Input::Judged(self.measurements.look(&watch(&self.setup, &self.state), now))
+        let own = self.own_answer_due(now).filter(|due| *due <= now);
+        let watch = watch(&self.setup, &self.state, now);
+        if own.is_none() {
+            return Input::Judged(self.measurements.look(&watch, now));
+        }
+        let promises = self.measurements.own_samples(&watch, now);
+        let said = own_series::observe(&self.setup, &self.state, promises, now);
+        self.observed_itself = Some(now);
+        self.said.push(self.measurements.kept_of(&said));
+        Input::Judged(self.measurements.observe(&said, &watch))
     }
 
     /// Decides what follows from `input`; changes nothing.
     pub fn decide(&self, now: Timestamp, input: &Input) -> Decision {
         let mut decision = decision::decide(&self.state, &self.setup, now, input);
-        let measured = self.measurements.wake_at(&watch(&self.setup, &self.state), now);
-        decision.wake_at = [decision.wake_at, measured].into_iter().flatten().min();
+        decision.events.extend(self.baselines_frozen_by(&decision.events, now));
+        let measured = self.measurements.wake_at(&self.watch(now), now);
+        let own = self.own_answer_due(now);
+        decision.wake_at = [decision.wake_at, measured, own].into_iter().flatten().min();
         decision
+    }
+
+    /// Freezes the baselines of every deployment that begins with `events`: on what was measured before its switch.
+    fn baselines_frozen_by(&self, events: &[Event], now: Timestamp) -> Vec<Event> {
+        let mut frozen = Vec::new();
+        for event in events {
+            let Happening::DeploymentStarted { target, origin, .. } = &event.what else { continue };
+            let detect = self.setup.targets.get(target).and_then(|target| target.detect.as_ref());
+            let pace = detect.and_then(|detect| self.setup.sources.get(&detect.source));
+            // What was noticed has happened since the answer before.
+            let noticed = (*origin == Origin::Detected).then_some(pace).flatten().map(|pace| pace.every);
+            let until = event.at - noticed.unwrap_or(Span::ZERO);
+            let trouble = self.state.trouble_of(target);
+            let watch = self.watch(now);
+            let baselines = self.measurements.freeze(target, until, trouble.as_deref(), &watch);
+            frozen.extend(baselines.into_iter().map(|(indicator, baseline)| Event {
+                at: event.at,
+                what: Happening::BaselineFrozen { target: target.clone(), indicator, baseline },
+            }));
+        }
+        frozen
     }
 
     /// Applies what has been decided and is durable.
@@ -136,14 +175,26 @@ impl Engine {
         self.measurements.saved()
     }
 
-    /// Returns what imported groups have written since the last call, to be saved with the observations.
+    /// Returns what imported groups have written and the engine has said of itself since the last call, to be saved with
+    /// the observations.
     pub fn take_recorded(&mut self) -> Vec<Observation> {
-        self.measurements.take_recorded()
+        let mut recorded = std::mem::take(&mut self.said);
+        recorded.extend(self.measurements.take_recorded());
+        recorded
+    }
+
+    /// Returns when the built-in source answers next, where a rule reads it.
+    fn own_answer_due(&self, now: Timestamp) -> Option<Timestamp> {
+        // Going down, nobody asks any more.
+        if self.state.stopping || !self.setup.sources.contains_key(OWN_SOURCE) {
+            return None;
+        }
+        Some(self.observed_itself.map_or(now, |last| last + OWN_PACE.every))
     }
 
     /// Returns every imported group with its rules and alerts.
     pub fn rules_look(&self) -> Vec<GroupLook> {
-        self.measurements.groups(&watch(&self.setup, &self.state))
+        self.measurements.groups(&self.watch(self.state.now))
     }
 
     /// Returns every imported alert that is pending or firing.
@@ -158,12 +209,12 @@ impl Engine {
 
     /// Returns what every trigger looks like.
     pub fn trigger_looks(&self) -> Vec<TriggerLook> {
-        self.measurements.triggers(&watch(&self.setup, &self.state))
+        self.measurements.triggers(&self.watch(self.state.now))
     }
 
     /// Returns what Rearguard tells of promises and budgets as series of its own.
     pub fn own_samples(&self, now: Timestamp) -> Vec<Sample> {
-        self.measurements.own_samples(&watch(&self.setup, &self.state), now)
+        self.measurements.own_samples(&self.watch(now), now)
     }
 
     /// Returns how far back the rules look.
@@ -179,7 +230,7 @@ impl Engine {
     /// Returns what is watched and what is waited on.
     pub fn status(&self, now: Timestamp) -> Status {
         let (series, samples) = self.measurements.size();
-        let watch = watch(&self.setup, &self.state);
+        let watch = self.watch(now);
         Status {
             now,
             sources: self.measurements.sources(),
@@ -194,6 +245,10 @@ impl Engine {
         }
     }
 
+    fn watch(&self, now: Timestamp) -> Watch<'_> {
+        watch(&self.setup, &self.state, now)
+    }
+
     fn rewatch(&mut self, now: Timestamp) -> Vec<Selector> {
         let verified: Vec<(&Condition, &BTreeMap<SourceName, SourceName>)> = {
             let plans = self.setup.plans.values().filter_map(|plan| plan.verify.as_ref());
@@ -201,12 +256,12 @@ impl Engine {
                 .flat_map(|verify| verify.conditions.iter().map(|condition| (condition, &verify.on)))
                 .collect()
         };
-        self.measurements.rewatch(&watch(&self.setup, &self.state), &verified, now)
+        self.measurements.rewatch(&watch(&self.setup, &self.state, now), &verified, now)
     }
 }
 
 /// Joins rules and state to what an observation is judged against.
-fn watch<'a>(setup: &'a Setup, state: &'a State) -> Watch<'a> {
+fn watch<'a>(setup: &'a Setup, state: &'a State, now: Timestamp) -> Watch<'a> {
     let detect =
         setup.targets.iter().filter_map(|(name, target)| target.detect.as_ref().map(|detect| (name, detect)));
     Watch {
@@ -218,6 +273,8 @@ fn watch<'a>(setup: &'a Setup, state: &'a State) -> Watch<'a> {
         external_labels: &setup.external_labels,
         external_url: &setup.external_url,
         checks: state.rollbacks.iter().flat_map(|(id, rollback)| checks(setup, *id, rollback)).collect(),
+        disturbed: state.disturbed(),
+        scopes: decision::scopes(state, setup, now),
         baselines: &state.baselines,
         wall_offset: state.wall_offset,
     }

@@ -424,7 +424,7 @@ names! {
     ReceiverName,
     /// The name of an escalation policy.
     PolicyName,
-    /// The name of a calendar.
+    /// The name of a calendar: times of the week in a time zone.
     CalendarName,
     /// The name of an error budget.
     BudgetName,
@@ -487,6 +487,8 @@ ids! {
     IncidentId = "I",
     /// The id of one run of a rollback plan: `R3`.
     RollbackId = "R",
+    /// The id of a deployment: `D7`.
+    DeploymentId = "D",
     /// The id of an effect: `E40`. Global form: the step unit's name and its idempotency key.
     EffectId = "E",
 }

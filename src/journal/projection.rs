@@ -166,7 +166,8 @@ fn incidents_of(connection: &Connection, what: &Happening) -> rusqlite::Result<V
         }
         Happening::TriggerPending { key, .. }
         | Happening::TriggerFiring { key, .. }
-        | Happening::TriggerCleared { key, .. } => of_trigger(connection, key),
+        | Happening::TriggerCleared { key, .. }
+        | Happening::TriggerOutOfScope { key, .. } => of_trigger(connection, key),
         Happening::JournalCreated { .. }
         | Happening::Restarted(_)
         | Happening::Stopping
@@ -175,7 +176,14 @@ fn incidents_of(connection: &Connection, what: &Happening) -> rusqlite::Result<V
         | Happening::WallClockMoved { .. }
         | Happening::JournalLost { .. }
         | Happening::JournalRestored
-        | Happening::VersionSeen { .. } => Ok(Vec::new()),
+        | Happening::VersionSeen { .. }
+        | Happening::DeploymentStarted { .. }
+        | Happening::DeploymentStaged { .. }
+        | Happening::DeploymentProgressed { .. }
+        | Happening::DeploymentFinished { .. }
+        | Happening::DeploymentEnded { .. }
+        | Happening::BaselineFrozen { .. }
+        | Happening::PointOfNoReturn { .. } => Ok(Vec::new()),
     }
 }
 

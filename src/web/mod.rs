@@ -15,7 +15,7 @@ mod query;
 mod reply;
 mod rules;
 mod series;
-mod server;
+pub mod server;
 
 use std::time::Duration;
 
@@ -28,11 +28,16 @@ use axum::routing::{MethodRouter, get};
 use serde_json::json;
 use tower_http::catch_panic::CatchPanicLayer;
 
+use crate::daemon::listener::{Opening, ReadApi};
 use crate::daemon::queries::Queries;
 use host::KnownHosts;
 use reply::Refusal;
 
-pub use server::serve;
+/// Serves the read-only API until it is over.
+pub async fn serve(opening: Opening<ReadApi>) {
+    let known = KnownHosts::new(opening.address, opening.behind.external_url.as_deref());
+    server::serve(opening, "the read-only API", |behind: ReadApi| router(behind.queries, known)).await;
+}
 
 /// The version of Prometheus whose language and API are spoken; clients choose their requests by it.
 const PROMETHEUS_LEVEL: &str = "3.14.0";

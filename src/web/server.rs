@@ -12,7 +12,6 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 
-use super::host::KnownHosts;
 use crate::daemon::listener::{Listening, Opening};
 
 /// How many connections there may be; more wait in the kernel's queue.
@@ -36,10 +35,12 @@ const RETRY: Duration = Duration::from_secs(10);
 
 /// Serves until it is over. An address that cannot be had is tried again and again: a watchdog without its window is
 /// better than none.
-pub async fn serve(opening: Opening) {
-    let Opening { address, external_url, queries, standing, mut over } = opening;
-    let router = super::router(queries, KnownHosts::new(address, external_url.as_deref()));
-    let Some(listener) = bind(address, &standing, &mut over).await else { return };
+///
+/// `what` is what is served, for the log.
+pub async fn serve<B>(opening: Opening<B>, what: &'static str, router: impl FnOnce(B) -> Router) {
+    let Opening { address, behind, standing, mut over } = opening;
+    let router = router(behind);
+    let Some(listener) = bind(address, what, &standing, &mut over).await else { return };
     let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     let mut connections = JoinSet::new();
     loop {
@@ -74,6 +75,7 @@ pub async fn serve(opening: Opening) {
 /// Waits until the address can be had; `None` where it is over before.
 async fn bind(
     address: SocketAddr,
+    what: &'static str,
     standing: &watch::Sender<Listening>,
     over: &mut watch::Receiver<bool>,
 ) -> Option<TcpListener> {
@@ -81,7 +83,7 @@ async fn bind(
         match TcpListener::bind(address).await {
             Ok(listener) => {
                 let address = listener.local_addr().unwrap_or(address);
-                tracing::info!(%address, "serving the read-only API");
+                tracing::info!(%address, "serving {what}");
                 standing.send_replace(Listening::Served(address));
                 return Some(listener);
             }
@@ -91,7 +93,7 @@ async fn bind(
                 if standing.send_replace(failing.clone()) != failing {
                     tracing::error!(
                         %address, %why,
-                        "the read-only API is not served: `listen` cannot be had; everything else works, and it is tried again"
+                        "{what} is not served: the address cannot be had; everything else works, and it is tried again"
                     );
                 }
             }

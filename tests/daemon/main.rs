@@ -7,6 +7,7 @@ mod bad_input;
 #[path = "../daemon_fixture/mod.rs"]
 mod daemon_fixture;
 mod deliveries;
+mod deployments;
 mod files;
 mod foreign;
 mod imported;

@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use super::draft::Draft;
 use super::event::{Cause, Happening, Refusal};
 use super::firing::Firing;
+use super::incident::NO_LONGER_MET;
 use super::incident::{BLIND_AFTER, Opening};
 use super::setup::Setup;
 use super::state::TriggerState;
@@ -171,7 +172,7 @@ impl Draft<'_> {
             }
             self.emit(Happening::TriggerCleared { key: key.clone(), evidence: None, removed: false });
             if let Some(incident) = self.state().open_incident(&Cause::Trigger(key)) {
-                self.resolve_if_quiet(incident);
+                self.resolve_if_quiet(incident, NO_LONGER_MET);
             }
         }
     }

@@ -29,6 +29,9 @@ pub(super) fn permit(
     let Some(guarded) = setup.targets.get(target).filter(|target| target.mode == Mode::Armed) else {
         return Err(Refusal::Shadow);
     };
+    if let Some(point) = done.and_then(|done| done.deployments.no_return.as_ref()).filter(|p| now >= p.at) {
+        return Err(Refusal::PastReturn { since: point.at, by: point.by.clone() });
+    }
     if let Some(lost) = &state.journal_lost {
         return Err(Refusal::Journal(lost.clone()));
     }
@@ -42,8 +45,7 @@ pub(super) fn permit(
         return Err(Refusal::Cooldown { until: ended + guarded.cooldown });
     }
     let cap = guarded.at_most;
-    let recent = done.begun.iter().filter(|begun| now.since(**begun) < cap.per).count();
-    if recent >= usize::try_from(cap.count).unwrap_or(usize::MAX) {
+    if done.rollbacks_within(cap.per, now) >= usize::try_from(cap.count).unwrap_or(usize::MAX) {
         return Err(Refusal::AtMost { count: cap.count, per: cap.per });
     }
     Ok(())

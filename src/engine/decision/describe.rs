@@ -4,11 +4,13 @@
 
 use std::fmt;
 
+use super::deployment::{DeploymentResult, Origin};
 use super::effect::{DeliveryReport, MessageKind, StepHandle, StepResult};
 use super::event::{Cause, CheckSeen, Happening, Outcome, Refusal};
 use super::rollback::Phase;
-use crate::engine::evaluation::{ALERT_NAME, Evidence, TriggerKey, Verdict};
+use crate::engine::evaluation::{ALERT_NAME, Evidence, Mean, TriggerKey, Verdict};
 use crate::engine::model::ReceiverName;
+use crate::engine::rules::Unit;
 
 /// Text from outside, on one line: control characters as escapes.
 struct OneLine<'a>(&'a str);
@@ -168,6 +170,68 @@ fn describe_page(what: &Happening, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     }
 }
 
+fn describe_deployment(what: &Happening, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    match what {
+        Happening::TriggerOutOfScope { key, scope } => {
+            write!(f, "{}/{} is no longer judged: it is judged during {scope} only", key.target, key.trigger)
+        }
+        Happening::DeploymentStarted { deployment, target, version, previous, origin, outside } => {
+            let replaced = previous.as_ref().map(|previous| format!(" (before: {previous})"));
+            let how = match origin {
+                Origin::Announced { by } => format!("announced by {by}"),
+                Origin::Detected => "detected".to_owned(),
+            };
+            let late = outside.as_ref().map(|window| format!(", OUTSIDE of {window}"));
+            let told =
+                format!("{version}{}, {how}{}", replaced.unwrap_or_default(), late.unwrap_or_default());
+            write!(f, "deployment {deployment} of {target} begins: version {}", OneLine(&told))
+        }
+        Happening::DeploymentStaged { deployment, stage, by } => {
+            let name = stage.name.as_ref().map_or_else(String::new, |name| format!(" `{name}`"));
+            let told = format!("{}{name}, by {by}", percent(stage.share));
+            write!(f, "deployment {deployment} is at stage {}", OneLine(&told))
+        }
+        Happening::DeploymentProgressed { deployment, share, by } => {
+            write!(f, "deployment {deployment} is at {}, by {}", percent(*share), OneLine(by))
+        }
+        Happening::DeploymentFinished { deployment, by, .. } => {
+            write!(f, "deployment {deployment} is rolled out, by {}; its soak begins", OneLine(by))
+        }
+        Happening::DeploymentEnded { deployment, result, reason } => {
+            write!(f, "deployment {deployment} {result}: {}", OneLine(reason))
+        }
+        Happening::BaselineFrozen { target, indicator, baseline } => match &baseline.value {
+            Mean::Of(value) => {
+                let samples = counted(usize::try_from(baseline.samples).unwrap_or(usize::MAX), "sample");
+                write!(f, "{target}: baseline of {indicator} is {value}, the mean of {samples}")
+            }
+            Mean::Refused(why) => {
+                write!(f, "{target}: NO baseline of {indicator}: {}", OneLine(why))
+            }
+        },
+        Happening::PointOfNoReturn { target, by, .. } => {
+            write!(f, "{target} has its point of no return, by {}", OneLine(by))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Returns a part of the whole as people write it.
+fn percent(share: f64) -> String {
+    crate::engine::evaluation::shown(share, Unit::Ratio)
+}
+
+impl fmt::Display for DeploymentResult {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Succeeded => "succeeded",
+            Self::Failed => "FAILED",
+            Self::RolledBack => "was ROLLED BACK",
+            Self::Abandoned => "is abandoned",
+        })
+    }
+}
+
 fn describe_step(what: &Happening, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     match what {
         Happening::StepIntended { order, index, .. } => {
@@ -202,7 +266,7 @@ fn describe_step(what: &Happening, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         Happening::RollbackEnded { rollback, outcome, reason } => {
             write!(f, "{rollback} {outcome}: {}", OneLine(reason))
         }
-        _ => Ok(()),
+        deployment => describe_deployment(deployment, f),
     }
 }
 
@@ -248,6 +312,14 @@ impl fmt::Display for Refusal {
             Self::AlreadyRun(rollback) => write!(f, "it was run for this incident before, as {rollback}"),
             Self::Cooldown { until } => write!(f, "the target cools down until {until}"),
             Self::AtMost { count, per } => write!(f, "{count} rollbacks in {per} are the target's limit"),
+            Self::PastReturn { by, .. } => {
+                write!(
+                    f,
+                    "the point of no return is passed ({}): what it would bring back is gone",
+                    OneLine(by)
+                )
+            }
+            Self::OutOfScope(scope) => write!(f, "it is wanted during {} only", OneLine(scope)),
             Self::Journal(why) => write!(f, "the journal cannot be written: {}", OneLine(why)),
             Self::Stopping => f.write_str("the daemon is going down"),
             Self::RestsOnAbsence => f.write_str("absence never acts by itself"),
@@ -269,6 +341,7 @@ impl fmt::Display for Cause {
             Self::Journal => f.write_str("the journal cannot be written"),
             Self::StateLost => f.write_str("what was remembered is lost"),
             Self::Setup => f.write_str("the files on disk are bad"),
+            Self::OutsideWindow(deployment) => write!(f, "deployment {deployment} at a bad time"),
         }
     }
 }

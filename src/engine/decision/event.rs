@@ -7,13 +7,14 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::deployment::{DeploymentResult, Origin, Stage};
 use super::effect::{DeliveryReport, Message, StepEnding, StepHandle, StepOrder};
 use super::input::Restart;
-use super::state::pairs;
-use crate::engine::evaluation::{Evidence, TriggerKey, Verdict};
+use super::pairs;
+use crate::engine::evaluation::{Baseline, Evidence, TriggerKey, Verdict};
 use crate::engine::model::{
-    EffectId, IncidentId, JournalId, PlanName, PolicyName, ReceiverName, RollbackId, Severity, SourceName,
-    TargetName,
+    DeploymentId, EffectId, IncidentId, IndicatorName, JournalId, PlanName, PolicyName, ReceiverName,
+    RollbackId, Severity, SourceName, TargetName, stored_number,
 };
 use crate::engine::rules::Clock;
 use crate::engine::time::{Span, Timestamp};
@@ -80,6 +81,77 @@ pub enum Happening {
         /// What ran before, if any was known.
         previous: Option<String>,
     },
+    /// A deployment begins.
+    DeploymentStarted {
+        /// Its id.
+        deployment: DeploymentId,
+        /// What is changed.
+        target: TargetName,
+        /// What comes.
+        version: String,
+        /// What it replaces, where that is known.
+        previous: Option<String>,
+        /// How it is known.
+        origin: Origin,
+        /// The times in which it should have begun, where it begins outside of them.
+        #[serde(default)]
+        outside: Option<String>,
+    },
+    /// The new version gets another part of the traffic.
+    DeploymentStaged {
+        /// Which.
+        deployment: DeploymentId,
+        /// The part.
+        stage: Stage,
+        /// Who said so.
+        by: String,
+    },
+    /// Somebody told how far it is.
+    DeploymentProgressed {
+        /// Which.
+        deployment: DeploymentId,
+        /// The part that is done, 0 to 1.
+        #[serde(with = "stored_number")]
+        share: f64,
+        /// Who said so.
+        by: String,
+    },
+    /// It is rolled out; its soak begins.
+    DeploymentFinished {
+        /// Which.
+        deployment: DeploymentId,
+        /// When the soak is over.
+        soak_until: Timestamp,
+        /// Who said so.
+        by: String,
+    },
+    /// It is over.
+    DeploymentEnded {
+        /// Which.
+        deployment: DeploymentId,
+        /// How.
+        result: DeploymentResult,
+        /// Why it counts as that.
+        reason: String,
+    },
+    /// What an indicator was before a deployment is kept, or is not to be relied on.
+    BaselineFrozen {
+        /// Whose.
+        target: TargetName,
+        /// Which.
+        indicator: IndicatorName,
+        /// What was measured.
+        baseline: Baseline,
+    },
+    /// What a rollback would bring back is gone, or will be.
+    PointOfNoReturn {
+        /// At which target.
+        target: TargetName,
+        /// From when on it cannot be rolled back.
+        at: Timestamp,
+        /// Who said so.
+        by: String,
+    },
     /// A trigger's condition was met for the first time.
     TriggerPending {
         /// Whose.
@@ -106,6 +178,13 @@ pub enum Happening {
         evidence: Option<Evidence>,
         /// Whether the rule was removed in place of the promise holding.
         removed: bool,
+    },
+    /// A trigger's time is over: it is no longer judged.
+    TriggerOutOfScope {
+        /// Whose.
+        key: TriggerKey,
+        /// The word of its `during` that is no longer true.
+        scope: String,
     },
     /// Something is wrong.
     IncidentOpened {
@@ -330,6 +409,8 @@ pub enum Cause {
     StateLost,
     /// The files on disk are bad.
     Setup,
+    /// A deployment began outside of the times that are meant for it.
+    OutsideWindow(DeploymentId),
 }
 
 /// Why a rollback that was wanted was not begun. Named, always told, always paged.
@@ -354,6 +435,15 @@ pub enum Refusal {
         /// Within which span.
         per: Span,
     },
+    /// What it would bring back is gone.
+    PastReturn {
+        /// Since when.
+        since: Timestamp,
+        /// Who said so.
+        by: String,
+    },
+    /// It is wanted at certain times only, and this is none of them.
+    OutOfScope(String),
     /// The intent could not be made durable.
     Journal(String),
     /// The daemon is going down.
@@ -380,6 +470,13 @@ pub enum Outcome {
     TimedOut,
     /// Nothing was done, for a named reason.
     Refused,
+}
+
+impl Outcome {
+    /// Returns whether the steps were not done: what should have been taken back still runs.
+    pub fn has_failed(self) -> bool {
+        matches!(self, Self::Failed | Self::TimedOut | Self::Refused)
+    }
 }
 
 /// One condition of a verification, as it was seen.

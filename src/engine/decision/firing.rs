@@ -113,7 +113,7 @@ impl Draft<'_> {
     /// Returns whether a refusal must be paged by itself: a shadow and a rollback under way are told in the page anyway.
     fn calls_for_a_human(&self, refusal: &Refusal) -> bool {
         match refusal {
-            Refusal::Shadow | Refusal::Permissive => false,
+            Refusal::Shadow | Refusal::Permissive | Refusal::OutOfScope(_) => false,
             Refusal::Joined(rollback) => {
                 let run = self.state().rollbacks.get(rollback);
                 run.is_some_and(|run| matches!(run.phase, Phase::InDoubt { .. }))
@@ -133,6 +133,12 @@ impl Draft<'_> {
             Refusal::Cooldown { until } => {
                 format!("the target cools down for another {}", until.since(self.now).rounded())
             }
+            Refusal::PastReturn { since, by } => {
+                let ago = self.now.since(*since).rounded();
+                format!(
+                    "the point of no return was passed {ago} ago ({by}): what it would bring back is gone"
+                )
+            }
             other => other.to_string(),
         }
     }
@@ -146,11 +152,16 @@ impl Draft<'_> {
     ) -> Result<RollbackId, Refusal> {
         let target = &firing.key.target;
         let permit = super::arbitration::permit(self.state(), self.setup, self.now, incident, target, plan);
-        let barred = firing.barred.clone().or_else(|| self.barred_by_budget(firing.key));
-        let permit = match (permit, &barred) {
+        let scopes = super::scopes::scopes_of(self.state(), self.setup, target, self.now);
+        let unmet = scopes.unmet(&firing.then.rollback_during);
+        let barred = unmet
+            .map(|word| Refusal::OutOfScope(word.to_string()))
+            .or_else(|| firing.barred.clone())
+            .or_else(|| self.barred_by_budget(firing.key));
+        let permit = match (permit, barred) {
             // What is done already says more than what it may not do.
             (Err(done @ (Refusal::Joined(_) | Refusal::AlreadyRun(_))), _) => Err(done),
-            (_, Some(barred)) => Err(barred.clone()),
+            (_, Some(barred)) => Err(barred),
             (permit, None) => permit,
         };
         match permit {

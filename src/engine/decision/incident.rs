@@ -20,6 +20,9 @@ use crate::engine::time::Span;
 /// How long a trigger may be neither good nor bad before that is an incident of its own (E2).
 pub(super) const BLIND_AFTER: Span = PAGE_AFTER;
 
+/// Why most incidents of triggers are over.
+pub(super) const NO_LONGER_MET: &str = "the condition is no longer met";
+
 /// The target that incidents of the daemon itself are filed under.
 const OWN_TARGET: &str = "rearguard";
 
@@ -27,11 +30,7 @@ impl Draft<'_> {
     /// Takes in what the measurement half says.
     pub(super) fn take_judged(&mut self, judged: &Judged) {
         for (target, version) in &judged.versions {
-            let known = self.state().targets.get(target).and_then(|target| target.version.clone());
-            if known.as_deref() != Some(version) {
-                let (target, version) = (target.clone(), version.clone());
-                self.emit(Happening::VersionSeen { target, version, previous: known });
-            }
+            self.take_version(target, version);
         }
         for silence in &judged.silent {
             self.take_silence(silence);
@@ -41,6 +40,7 @@ impl Draft<'_> {
         }
         // Before new triggers fire: a rollback that has just been proven frees its target.
         self.take_checks(&judged.checks);
+        self.take_outside(&judged.outside);
         for judgement in &judged.judgements {
             self.take_judgement(judgement);
         }
@@ -79,7 +79,7 @@ impl Draft<'_> {
                 let evidence = judgement.evidence.clone();
                 self.emit(Happening::TriggerCleared { key: key.clone(), evidence, removed: false });
                 if let Some(incident) = self.state().open_incident(&Cause::Trigger(key.clone())) {
-                    self.resolve_if_quiet(incident);
+                    self.resolve_if_quiet(incident, NO_LONGER_MET);
                 }
             }
             (_, Verdict::NoData) => self.report.add(subject, Reason::Blind("no data".to_owned())),
@@ -176,6 +176,10 @@ impl Draft<'_> {
             }
             Verdict::Holds | Verdict::Breached => {
                 return self.resolve_cause(&cause, "it can be judged again");
+            }
+            // Where nothing is deployed there is nothing to compare: that is how it should be, and wakes nobody.
+            Verdict::Unknown(UnknownReason::NoBaseline(_)) if !self.compares(&trigger.target) => {
+                return self.resolve_cause(&cause, "nothing is deployed: there is nothing to compare with");
             }
             // A source that does not answer is an incident of its own; one is enough.
             Verdict::Unknown(UnknownReason::SourceFailed { .. } | UnknownReason::NotYetHeard { .. }) => {
@@ -315,13 +319,13 @@ impl Draft<'_> {
     }
 
     /// Resolves a trigger's incident once the trigger is quiet and no rollback of it is in flight.
-    pub(super) fn resolve_if_quiet(&mut self, id: IncidentId) {
+    pub(super) fn resolve_if_quiet(&mut self, id: IncidentId, reason: &str) {
         let state = self.state();
         let Some(incident) = state.incidents.get(&id) else { return };
         let Cause::Trigger(key) = &incident.cause else { return };
         let loud = state.triggers.contains_key(key);
         if incident.resolved_at.is_none() && !loud && !self.is_busy(id) {
-            self.resolve(id, "the condition is no longer met");
+            self.resolve(id, reason);
         }
     }
 
@@ -339,6 +343,7 @@ impl Draft<'_> {
 
     /// Lets go of what rules and sources that are gone have left behind.
     pub(super) fn forget_removed(&mut self) {
+        self.forget_deployments();
         let setup = self.setup;
         let gone = |key: &TriggerKey| match is_imported(key) {
             true => is_gone(setup, key),
@@ -356,6 +361,8 @@ impl Draft<'_> {
                 Cause::Silent(source) => !self.setup.sources.contains_key::<SourceName>(source),
                 Cause::DeadReceiver(receiver) => !self.setup.receivers.contains(receiver),
                 Cause::Journal | Cause::StateLost | Cause::Setup => false,
+                // It ends with its deployment.
+                Cause::OutsideWindow(_) => false,
             })
             .filter(|(_, incident)| {
                 let run = |id| self.state().rollbacks.get(id);

@@ -2,9 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::deployment::DeploymentNews;
 use super::effect::{DeliveryReport, StepEnding, StepHandle};
 use crate::engine::evaluation::Judged;
-use crate::engine::model::{EffectId, IncidentId, RollbackId};
+use crate::engine::model::{EffectId, IncidentId, RollbackId, TargetName};
 use crate::engine::time::Span;
 
 /// One thing that happened.
@@ -105,6 +106,15 @@ pub enum Command {
         /// The task, as the rule calls it.
         task: String,
         /// Who says so.
+        by: String,
+    },
+    /// Tells something of a target's deployment.
+    Deployment {
+        /// The target.
+        target: TargetName,
+        /// What.
+        news: DeploymentNews,
+        /// Who says so: the socket's peer, or the token's name.
         by: String,
     },
 }

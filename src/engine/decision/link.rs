@@ -6,13 +6,16 @@ use sha2::{Digest, Sha256};
 
 use super::placeholders::SUMMARY_PLACEHOLDERS;
 use super::setup::{Memory, Plan, Policy, Setup, SourcePace, Step, Target, Verify};
-use crate::engine::model::{Labels, PlanName, PolicyName, ReceiverName, SourceName, TargetName};
+use crate::engine::evaluation::{OWN_PACE, OWN_SOURCE, own};
+use crate::engine::model::{
+    CalendarName, Labels, PlanName, PolicyName, ReceiverName, SourceName, TargetName,
+};
 use crate::engine::rules::compile::{self, Indicators, hex};
 use crate::engine::rules::prometheus::{GroupDefaults, routes};
 use crate::engine::rules::written::WrittenRoute;
 use crate::engine::rules::yaml::Scalar;
 use crate::engine::rules::{
-    Catalog, Condition, Diagnostic, Findings, Place, RuleFiles, SourceFile, Verified,
+    Calendar, Catalog, Condition, Diagnostic, Findings, Place, RuleFiles, SourceFile, Verified,
 };
 use crate::engine::time::Span;
 
@@ -36,6 +39,8 @@ pub struct Declared {
     pub memory: Memory,
     /// What follows from imported alerts.
     pub routes: Vec<WrittenRoute>,
+    /// Times of the week; `None` where one is broken.
+    pub calendars: BTreeMap<CalendarName, Option<Calendar>>,
     /// What imported groups take where they say nothing.
     pub group_defaults: GroupDefaults,
     /// Labels that this daemon's alerts carry to the outside.
@@ -108,6 +113,10 @@ pub fn link(
             .map(|verify| link_verify(verify, &users, &compiled.indicators, declared, &mut out));
         plans.insert(name.clone(), Plan { deadline: plan.deadline, steps: plan.steps.clone(), verify });
     }
+    let mut sources = declared.sources.clone();
+    if own::is_read(&compiled.rules) {
+        sources.insert(OWN_SOURCE.into(), OWN_PACE);
+    }
     let setup = Setup {
         fingerprint: fingerprint(std::iter::once(root_file).chain(rule_files.files)),
         rules: compiled.rules,
@@ -118,8 +127,13 @@ pub fn link(
         plans,
         policies: declared.policies.clone(),
         receivers: declared.receivers.clone(),
-        sources: declared.sources.clone(),
+        sources,
         memory: declared.memory.clone(),
+        calendars: declared
+            .calendars
+            .iter()
+            .filter_map(|(name, calendar)| calendar.clone().map(|calendar| (name.clone(), calendar)))
+            .collect(),
     };
     out.conclude(setup)
 }
@@ -127,9 +141,13 @@ pub fn link(
 fn catalog(declared: &Declared) -> Catalog {
     Catalog {
         targets: declared.targets.iter().map(|(name, target)| (name.clone(), target.plans.clone())).collect(),
-        sources: declared.sources.iter().map(|(name, pace)| (name.clone(), pace.every)).collect(),
+        sources: {
+            let all = declared.sources.iter().map(|(name, pace)| (name.clone(), pace.every));
+            all.chain([(OWN_SOURCE.into(), OWN_PACE.every)]).collect()
+        },
         plans: declared.plan_names.clone(),
         policies: declared.policies.keys().cloned().collect(),
+        calendars: declared.calendars.keys().cloned().collect(),
         limits: declared.memory.limits,
         summary_placeholders: &SUMMARY_PLACEHOLDERS,
         group_defaults: declared.group_defaults,

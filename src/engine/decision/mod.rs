@@ -5,6 +5,7 @@
 
 mod alerts;
 mod arbitration;
+pub mod deployment;
 mod describe;
 mod draft;
 mod due;
@@ -12,16 +13,22 @@ pub mod effect;
 mod escalation;
 pub mod event;
 mod firing;
+mod forgetting;
 mod incident;
 pub mod input;
 pub mod link;
 mod paging;
+mod pairs;
 pub mod placeholders;
 mod recommend;
 pub mod rollback;
+mod scopes;
 pub mod setup;
 pub mod state;
 
+pub use deployment::{
+    Deployment, DeploymentNews, DeploymentPhase, DeploymentResult, DeploymentSettings, Ending, Origin, Stage,
+};
 pub use describe::counted;
 pub use effect::{
     Delivery, DeliveryReport, Effect, EffectClass, IncidentFacts, Message, MessageKind, StepEnding,
@@ -30,6 +37,7 @@ pub use effect::{
 pub use event::{Cause, CheckSeen, EVENT_VERSION, Event, Happening, Outcome, Refusal};
 pub use input::{Command, EffectOutcome, Input, Restart};
 pub use rollback::{Phase, Rollback};
+pub use scopes::scopes;
 pub use setup::{AtMost, Level, Mode, OnError, Plan, Policy, Setup, Step, StepAction, Target, Verify};
 pub use state::{IllegalTransition, Incident, State, TriggerState, apply};
 
@@ -70,6 +78,7 @@ pub fn decide(state: &State, setup: &Setup, now: Timestamp, input: &Input) -> De
             draft.wake_rollbacks();
             draft.escalate();
             draft.tell_overdue();
+            draft.wake_deployments();
         }
         Input::EffectStarted { effect, handle } => draft.take_start(*effect, handle),
         Input::EffectFinished { effect, outcome } => draft.take_outcome(*effect, outcome),
@@ -103,8 +112,9 @@ pub fn decide(state: &State, setup: &Setup, now: Timestamp, input: &Input) -> De
     }
     // What is left to the restart must not keep the loop awake.
     let (stopping, now) = (draft.state().stopping, draft.now);
-    let due = draft.state().rollbacks.values().filter_map(Rollback::wake_at);
-    let due = due.chain(draft.state().escalates_at(setup)).chain(draft.state().overdue_at());
+    let rollbacks = draft.state().rollbacks.values().filter_map(Rollback::wake_at);
+    let clocks = draft.state().escalates_at(setup).into_iter().chain(draft.state().overdue_at());
+    let due = rollbacks.chain(clocks).chain(draft.next_deployment_due());
     let wake_at = due.filter(|at| !stopping || *at > now).min();
     Decision { events: draft.events, effects: draft.effects, report: draft.report, wake_at }
 }
@@ -167,6 +177,7 @@ impl Draft<'_> {
         match command {
             Command::Settle { rollback, done, by } => self.settle(*rollback, *done, by),
             Command::TaskDone { incident, task, by } => self.take_task_done(*incident, task, by),
+            Command::Deployment { target, news, by } => self.take_deployment(target, news, by),
         }
     }
 

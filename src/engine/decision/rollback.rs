@@ -7,6 +7,7 @@ pub use phase::{Phase, Rollback, StepRecord};
 use super::draft::Draft;
 use super::effect::{Effect, StepHandle, StepOrder, StepResult};
 use super::event::{CheckSeen, Happening, Outcome};
+use super::incident::NO_LONGER_MET;
 use super::placeholders;
 use super::setup::{OnError, Plan};
 use crate::engine::evaluation::{CheckVerdict, Verdict};
@@ -240,9 +241,10 @@ impl<'a> Draft<'a> {
     fn end_rollback(&mut self, id: RollbackId, outcome: Outcome, reason: String) {
         self.emit(Happening::RollbackEnded { rollback: id, outcome, reason });
         self.page_rollback(id);
+        self.deployment_rolled_back(id, outcome);
         let incident = self.state().rollbacks.get(&id).map(|rollback| rollback.incident);
         if let Some(incident) = incident {
-            self.resolve_if_quiet(incident);
+            self.resolve_if_quiet(incident, NO_LONGER_MET);
         }
     }
 

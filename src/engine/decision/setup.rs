@@ -4,9 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
+pub use super::deployment::DeploymentSettings;
 pub use crate::engine::evaluation::{DetectVersion, Memory, SourcePace};
-use crate::engine::model::{Labels, PlanName, PolicyName, ReceiverName, SourceName, TargetName};
-use crate::engine::rules::{Condition, Route, RuleSet};
+use crate::engine::model::{
+    CalendarName, Labels, PlanName, PolicyName, ReceiverName, SourceName, TargetName,
+};
+use crate::engine::rules::{Calendar, Condition, Route, RuleSet};
 use crate::engine::time::Span;
 
 /// Everything that decisions depend on besides state and input. Immutable; a reload makes a new one.
@@ -32,6 +35,8 @@ pub struct Setup {
     pub receivers: BTreeSet<ReceiverName>,
     /// How often each source is asked, and when its silence is an incident.
     pub sources: BTreeMap<SourceName, SourcePace>,
+    /// Times of the week and their exceptions.
+    pub calendars: BTreeMap<CalendarName, Calendar>,
     /// What may be remembered of them, and what is besides that which rules select.
     pub memory: Memory,
 }
@@ -49,6 +54,8 @@ pub struct Target {
     pub cooldown: Span,
     /// How a new version is noticed.
     pub detect: Option<DetectVersion>,
+    /// How its deployments are looked at.
+    pub deployments: DeploymentSettings,
 }
 
 /// A bound on rollbacks per time.

@@ -4,22 +4,21 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
+use super::deployment::{Deployment, DeploymentHistory, RollbackHistory};
 use super::effect::Message;
 use super::event::{Cause, Event, Happening, Refusal};
+use super::pairs;
 use super::rollback::{Phase, Rollback};
 use crate::engine::evaluation::{Baseline, Evidence, TriggerKey};
 use crate::engine::model::{
-    EffectId, IncidentId, IndicatorName, JournalId, PlanName, PolicyName, ReceiverName, RollbackId, Severity,
-    TargetName,
+    DeploymentId, EffectId, IncidentId, IndicatorName, JournalId, PlanName, PolicyName, ReceiverName,
+    RollbackId, Severity, TargetName,
 };
 use crate::engine::rules::Clock;
 use crate::engine::time::{Span, Timestamp};
 
 /// How many starts of rollbacks a target remembers; configured caps must be smaller.
 pub const STARTS_REMEMBERED: usize = 100;
-
-/// How many ended rollbacks and resolved incidents stay in memory; all of them stay in the journal.
-const ENDED_REMEMBERED: usize = 50;
 
 /// Everything that decisions remember. Equal to its events, applied in order (E6).
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -57,6 +56,12 @@ pub struct State {
     pub targets: BTreeMap<TargetName, TargetState>,
     /// Rollbacks in flight, and the last ended ones.
     pub rollbacks: BTreeMap<RollbackId, Rollback>,
+    /// Deployments under way, and the last ended ones.
+    #[serde(default)]
+    pub deployments: BTreeMap<DeploymentId, Deployment>,
+    /// The number of the next deployment.
+    #[serde(default)]
+    pub next_deployment: u64,
     /// Messages with a delivery that has neither been accepted nor died, by their first delivery.
     pub pages: BTreeMap<EffectId, Page>,
     /// Receivers whose last report was bad.
@@ -135,6 +140,12 @@ pub struct TargetState {
     pub version: Option<String>,
     /// What ran before.
     pub previous_version: Option<String>,
+    /// What is known of its deployments.
+    #[serde(default)]
+    pub deployments: DeploymentHistory,
+    /// How its rollbacks ended.
+    #[serde(default)]
+    pub rollbacks: RollbackHistory,
 }
 
 /// A message on its way.
@@ -211,10 +222,15 @@ impl State {
                 let target = self.targets.entry(target.clone()).or_default();
                 target.version = Some(version.clone());
                 target.previous_version = previous.clone();
+                let active = target.deployments.active.and_then(|id| self.deployments.get_mut(&id));
+                if let Some(active) = active {
+                    active.label_seen = Some(version.clone());
+                }
             }
             Happening::TriggerPending { .. }
             | Happening::TriggerFiring { .. }
-            | Happening::TriggerCleared { .. } => self.change_trigger(event)?,
+            | Happening::TriggerCleared { .. }
+            | Happening::TriggerOutOfScope { .. } => self.change_trigger(event)?,
             Happening::IncidentOpened { .. }
             | Happening::Escalated { .. }
             | Happening::Overdue { .. }
@@ -231,6 +247,13 @@ impl State {
             | Happening::VerificationStarted { .. }
             | Happening::VerificationSaw { .. }
             | Happening::RollbackEnded { .. } => self.change_rollback(event)?,
+            Happening::DeploymentStarted { .. }
+            | Happening::DeploymentStaged { .. }
+            | Happening::DeploymentProgressed { .. }
+            | Happening::DeploymentFinished { .. }
+            | Happening::DeploymentEnded { .. }
+            | Happening::BaselineFrozen { .. }
+            | Happening::PointOfNoReturn { .. } => self.change_deployment(event)?,
             Happening::PageDecided { .. } | Happening::DeliveryReported { .. } => self.change_page(event)?,
         }
         Ok(())
@@ -258,10 +281,12 @@ impl State {
                 }
                 state => Err(format!("{} cannot fire from {state:?}", key.trigger)),
             },
-            Happening::TriggerCleared { key, .. } => match self.triggers.remove(key) {
-                Some(_) => Ok(()),
-                None => Err(format!("{} is quiet already", key.trigger)),
-            },
+            Happening::TriggerCleared { key, .. } | Happening::TriggerOutOfScope { key, .. } => {
+                match self.triggers.remove(key) {
+                    Some(_) => Ok(()),
+                    None => Err(format!("{} is quiet already", key.trigger)),
+                }
+            }
             _ => Ok(()),
         }
     }
@@ -376,15 +401,12 @@ impl State {
         let rollback = self.rollbacks.get_mut(&id).ok_or_else(|| format!("there is no {id}"))?;
         let next = rollback.phase.after(event)?;
         rollback.remember(event);
-        rollback.phase = next;
+        let before = std::mem::replace(&mut rollback.phase, next);
         if let Happening::StepIntended { order, .. } = &event.what {
             self.next_effect = self.next_effect.max(order.effect.0 + 1);
         }
-        if let Happening::RollbackEnded { .. } = &event.what {
-            let target = rollback.target.clone();
-            let state = self.targets.entry(target).or_default();
-            state.in_flight = None;
-            state.last_ended = Some(event.at);
+        if let Happening::RollbackEnded { outcome, .. } = &event.what {
+            self.end_run(id, *outcome, event.at, &before);
             self.forget_old();
         }
         Ok(())
@@ -452,49 +474,5 @@ impl State {
             Some(_) => Err(format!("{id} is resolved")),
             None => Err(format!("there is no {id}")),
         }
-    }
-
-    /// Drops the oldest of what is over, so that memory is bounded.
-    fn forget_old(&mut self) {
-        let busy: BTreeSet<_> = self.pages.values().map(|page| page.incident).collect();
-        let over: Vec<_> = self
-            .incidents
-            .iter()
-            .filter(|(id, incident)| incident.resolved_at.is_some() && !busy.contains(id))
-            .map(|(id, _)| *id)
-            .collect();
-        for id in over.iter().rev().skip(ENDED_REMEMBERED) {
-            self.incidents.remove(id);
-        }
-        let open: BTreeSet<_> = self.incidents.keys().copied().collect();
-        let ended: Vec<_> = self
-            .rollbacks
-            .iter()
-            .filter(|(_, rollback)| rollback.has_ended() && !open.contains(&rollback.incident))
-            .map(|(id, _)| *id)
-            .collect();
-        for id in ended {
-            self.rollbacks.remove(&id);
-        }
-    }
-}
-
-/// Maps with keys that are no strings, as lists of pairs: JSON has no other form for them.
-pub(super) mod pairs {
-    use std::collections::BTreeMap;
-
-    use serde::{Deserialize, Deserializer, Serialize, Serializer};
-
-    pub fn serialize<K: Serialize, V: Serialize, S: Serializer>(
-        map: &BTreeMap<K, V>,
-        serializer: S,
-    ) -> Result<S::Ok, S::Error> {
-        serializer.collect_seq(map)
-    }
-
-    pub fn deserialize<'de, K: Deserialize<'de> + Ord, V: Deserialize<'de>, D: Deserializer<'de>>(
-        deserializer: D,
-    ) -> Result<BTreeMap<K, V>, D::Error> {
-        Ok(Vec::<(K, V)>::deserialize(deserializer)?.into_iter().collect())
     }
 }

@@ -11,7 +11,8 @@ use crate::engine::evaluation::{
 use crate::engine::model::{IncidentId, JournalId, Labels, ReceiverName, RollbackId};
 use crate::engine::promql;
 use crate::engine::rules::{
-    Compare, Comparison, Condition, Indicator, RuleSet, Then, Threshold, Trigger, Unit, WindowSpec,
+    BaselineSpec, Compare, Comparison, Condition, Indicator, RuleSet, Then, Threshold, Trigger, Unit,
+    WindowSpec,
 };
 use crate::engine::series::{FailureKind, SourceFailure};
 use crate::engine::time::Span;
@@ -21,7 +22,13 @@ mod escalation;
 
 fn condition(text: &str) -> Condition {
     let query = promql::compile(&promql::parse("errors").unwrap(), &promql::Scope::EVERYTHING).unwrap();
-    let indicator = Indicator { name: "errors".into(), unit: Unit::Ratio, text: "errors".to_owned(), query };
+    let indicator = Indicator {
+        name: "errors".into(),
+        unit: Unit::Ratio,
+        text: "errors".to_owned(),
+        query,
+        baseline: BaselineSpec::default(),
+    };
     Condition::of(Compare {
         indicator: Arc::new(indicator),
         comparison: Comparison::Greater,
@@ -55,7 +62,7 @@ fn step(name: &str) -> Step {
 }
 
 /// Two triggers on one armed target; a plan of two steps with one condition to prove it; three receivers, one policy.
-fn setup() -> Setup {
+pub(super) fn setup() -> Setup {
     let plan = Plan {
         deadline: Span::from_secs(60),
         steps: vec![step("switch"), step("warm")],
@@ -72,6 +79,7 @@ fn setup() -> Setup {
         at_most: AtMost { count: 2, per: Span::from_secs(86_400) },
         cooldown: Span::from_secs(600),
         detect: Some(DetectVersion { source: "app".into(), metric: "m".to_owned(), label: "v".to_owned() }),
+        deployments: DeploymentSettings::default(),
     };
     let triggers = ["Errors", "Slow"].map(|name| (("app".into(), name.into()), Arc::new(trigger(name))));
     Setup {
@@ -99,16 +107,16 @@ fn setup() -> Setup {
 }
 
 /// One run of decisions: every decision is applied at once, as if its commit had succeeded.
-struct Story {
-    setup: Setup,
-    state: State,
-    now: Timestamp,
+pub(super) struct Story {
+    pub(super) setup: Setup,
+    pub(super) state: State,
+    pub(super) now: Timestamp,
     effects: Vec<Effect>,
-    lines: Vec<String>,
+    pub(super) lines: Vec<String>,
 }
 
 impl Story {
-    fn new(setup: Setup) -> Self {
+    pub(super) fn new(setup: Setup) -> Self {
         let mut story = Self {
             setup,
             state: State::default(),
@@ -122,13 +130,13 @@ impl Story {
         story
     }
 
-    fn at(&mut self, seconds: i64) -> &mut Self {
+    pub(super) fn at(&mut self, seconds: i64) -> &mut Self {
         self.now = Timestamp::from_millis(seconds * 1000);
         self
     }
 
     /// Feeds one input; returns what the shell is asked to do.
-    fn feed(&mut self, input: Input) -> Vec<Effect> {
+    pub(super) fn feed(&mut self, input: Input) -> Vec<Effect> {
         let decision = decide(&self.state, &self.setup, self.now, &input);
         assert!(!format!("{:?}", decision.report).contains("Illegal"), "{:?}", decision.report);
         for event in &decision.events {
@@ -139,7 +147,7 @@ impl Story {
         decision.effects
     }
 
-    fn judge(&mut self, name: &str, verdict: Verdict, full: bool) -> Vec<Effect> {
+    pub(super) fn judge(&mut self, name: &str, verdict: Verdict, full: bool) -> Vec<Effect> {
         let key = TriggerKey { target: "app".into(), trigger: name.into(), labels: Labels::empty() };
         let blind = matches!(verdict, Verdict::NoData | Verdict::Unknown(_));
         let is_kept = verdict == Verdict::Holds;
@@ -160,7 +168,7 @@ impl Story {
         self.feed(Input::Judged(Judged { judgements: vec![judgement], ..Judged::default() }))
     }
 
-    fn fire(&mut self, name: &str) -> Vec<Effect> {
+    pub(super) fn fire(&mut self, name: &str) -> Vec<Effect> {
         self.judge(name, Verdict::Breached, true)
     }
 
@@ -180,7 +188,7 @@ impl Story {
         effect
     }
 
-    fn end_step(&mut self, result: StepResult) -> Vec<Effect> {
+    pub(super) fn end_step(&mut self, result: StepResult) -> Vec<Effect> {
         let effect = self.start_step();
         self.finish(effect, result)
     }
@@ -190,18 +198,18 @@ impl Story {
         self.feed(Input::EffectFinished { effect, outcome: EffectOutcome::Step(ending) })
     }
 
-    fn check(&mut self, verdict: Verdict) -> Vec<Effect> {
+    pub(super) fn check(&mut self, verdict: Verdict) -> Vec<Effect> {
         let key = CheckKey { rollback: RollbackId(1), condition: 0 };
         let check = CheckVerdict { key, verdict, evidence: Some(evidence(0.05)) };
         self.feed(Input::Judged(Judged { checks: vec![check], ..Judged::default() }))
     }
 
-    fn said(&self, needle: &str) -> bool {
+    pub(super) fn said(&self, needle: &str) -> bool {
         self.lines.iter().any(|line| line.contains(needle))
     }
 
     /// Returns every message under the key of failed rollbacks.
-    fn alarms(&self) -> Vec<String> {
+    pub(super) fn alarms(&self) -> Vec<String> {
         let messages = self.effects.iter().filter_map(|effect| match effect {
             Effect::Deliver(delivery) if delivery.message.dedup_key.ends_with("-rollback") => {
                 Some(delivery.message.summary.clone())

@@ -1,9 +1,14 @@
 //! What an indicator was before a deployment: what relative thresholds are relative to.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use crate::engine::model::stored_number;
 use crate::engine::time::{Span, Timestamp};
+
+/// Until this age the traffic is taken as the same; beyond it, only the same hour of day is comparable.
+pub const SAME_TRAFFIC: Span = Span::from_secs(6 * 3600);
 
 /// What is known of an indicator before a deployment's switch.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -16,6 +21,10 @@ pub struct Baseline {
     pub from: Timestamp,
     /// When it was frozen.
     pub until: Timestamp,
+    /// How old it may become.
+    pub max_age: Span,
+    /// The means of the hours of the day (UTC, 0 to 23) before it was frozen, where they are kept.
+    pub by_hour: BTreeMap<u8, f64>,
 }
 
 /// A mean, or the reason why there is none.
@@ -33,10 +42,75 @@ impl Baseline {
     ///
     /// # Errors
     /// Why nothing may be compared with it.
-    pub fn value_at(&self, _now: Timestamp, _wall_offset: Span) -> Result<f64, String> {
-        match &self.value {
-            Mean::Of(value) => Ok(*value),
-            Mean::Refused(why) => Err(why.clone()),
+    pub fn value_at(&self, now: Timestamp, wall_offset: Span) -> Result<f64, String> {
+        let value = match &self.value {
+            Mean::Of(value) => *value,
+            Mean::Refused(why) => return Err(why.clone()),
+        };
+        let age = now.since(self.until);
+        if age > self.max_age {
+            return Err(format!("it is {} old, {} is its limit", age.rounded(), self.max_age));
         }
+        let hour = hour_of_day(now, wall_offset);
+        if age <= SAME_TRAFFIC || hour == hour_of_day(self.until, wall_offset) {
+            return Ok(value);
+        }
+        self.by_hour.get(&hour).copied().ok_or_else(|| {
+            format!("it is {} old, and this hour of the day ({hour}:00 UTC) was not measured", age.rounded())
+        })
+    }
+}
+
+/// Returns the hour of the day, in UTC.
+pub fn hour_of_day(at: Timestamp, wall_offset: Span) -> u8 {
+    let ms = (at + wall_offset).as_millis().rem_euclid(86_400_000);
+    u8::try_from(ms / 3_600_000).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn old_baselines_count_at_the_same_hour_of_day_only_and_not_beyond_their_limit() {
+        let h = |hours: i64| Timestamp::from_millis(hours * 3_600_000);
+        let baseline = |value, by_hour: &[(u8, f64)]| Baseline {
+            value,
+            samples: 20,
+            from: h(8),
+            until: h(9),
+            max_age: Span::from_secs(48 * 3600),
+            by_hour: by_hour.iter().copied().collect(),
+        };
+        let plain = baseline(Mean::Of(10.0), &[]);
+        // (hours, value).
+        let cases = [
+            (9, Some(10.0)),
+            (15, Some(10.0)),
+            (16, None),
+            (32, None),
+            (33, Some(10.0)),
+            (57, Some(10.0)),
+            (58, None),
+        ];
+        for (hours, expected) in cases {
+            assert_eq!(plain.value_at(h(hours), Span::ZERO).ok(), expected, "at {hours} h");
+        }
+        assert_eq!(
+            plain.value_at(h(16), Span::ZERO).unwrap_err(),
+            "it is 7h old, and this hour of the day (16:00 UTC) was not measured"
+        );
+        let hourly = baseline(Mean::Of(10.0), &[(16, 4.0)]);
+        assert_eq!(hourly.value_at(h(16), Span::ZERO), Ok(4.0));
+        assert_eq!(hourly.value_at(h(58), Span::ZERO).unwrap_err(), "it is 2d1h old, 2d is its limit");
+        let refused = baseline(Mean::Refused("no samples".to_owned()), &[(16, 4.0)]);
+        assert_eq!(refused.value_at(h(9), Span::ZERO), Err("no samples".to_owned()));
+    }
+
+    #[test]
+    fn the_hour_of_day_follows_the_wall_clock() {
+        assert_eq!(hour_of_day(Timestamp::ZERO, Span::ZERO), 0);
+        assert_eq!(hour_of_day(Timestamp::ZERO, Span::from_secs(-1)), 23);
+        assert_eq!(hour_of_day(Timestamp::from_millis(86_400_000 * 3 + 3_599_999), Span::from_secs(3600)), 1);
     }
 }

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::groups::GroupId;
+use super::scopes::Outside;
 use super::score::Standing;
 use super::verdict::{Evidence, TriggerKey, Verdict, WindowFill};
 use crate::engine::model::{BudgetName, Severity, SourceName, TargetName};
@@ -20,6 +21,9 @@ pub struct TriggerLook {
     pub evidence: Option<Evidence>,
     /// How full its window is.
     pub window: WindowFill,
+    /// Why it is not judged now, where it is not.
+    #[serde(default)]
+    pub outside: Option<Outside>,
 }
 
 /// What a source looks like now.

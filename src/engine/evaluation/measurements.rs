@@ -4,15 +4,17 @@
 //! lost on the way is a gap, and a gap proves nothing (E6).
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use super::groups::{Groups, RULES_SOURCE};
 use super::look::{SourceLook, TriggerLook};
 use super::saved::SavedMeasurements;
+use super::scopes::Outside;
 use super::verdict::{CheckVerdict, Judged, Judgement, Silence, TriggerKey, Verdict, WindowFill};
 use super::watch::{Check, Watch};
-use crate::engine::model::{Labels, Sample, SourceName};
+use crate::engine::model::{IndicatorName, Labels, Sample, SourceName, TargetName, TriggerName};
 use crate::engine::promql::EvalContext;
-use crate::engine::rules::{Across, Condition, Trigger};
+use crate::engine::rules::{Across, Condition, Indicator, Trigger};
 use crate::engine::series::{FailureKind, Interest, Observation, Selector, SourceFailure, Sources, Store};
 use crate::engine::time::{Span, Timestamp};
 use judge::{Watched, Windows, key_of};
@@ -20,6 +22,8 @@ use measure::Eyes;
 use promises::Promises;
 pub use promises::{SavedBudget, SavedPromises};
 use versions::version_selector;
+
+pub use hours::Hours;
 
 /// How long samples are kept at least: Prometheus' lookback, so that `status` can show the last value of anything.
 const MIN_RETENTION: Span = Span::from_secs(5 * 60);
@@ -47,6 +51,12 @@ pub struct Measurements {
     unseen: BTreeSet<SourceName>,
     /// What groups have written and nobody has fetched yet.
     recorded: Vec<Observation>,
+    /// The indicators whose hours of the day are kept.
+    hourly_indicators: Vec<((TargetName, IndicatorName), Arc<Indicator>)>,
+    /// What they are at each hour.
+    hours: BTreeMap<(TargetName, IndicatorName), Hours>,
+    /// The triggers that are not judged now.
+    outside: BTreeMap<(TargetName, TriggerName), Outside>,
     /// When series that groups wrote were last looked through for old points.
     retained: Timestamp,
 }
@@ -77,6 +87,9 @@ impl Measurements {
             ready: None,
             unseen: BTreeSet::new(),
             recorded: Vec::new(),
+            hourly_indicators: Vec::new(),
+            hours: BTreeMap::new(),
+            outside: BTreeMap::new(),
             retained: now,
         };
         new.rewatch(watch, &[], now);
@@ -95,6 +108,10 @@ impl Measurements {
     ) -> Vec<Selector> {
         let mut selectors: Vec<Selector> = Vec::new();
         let mut retention = MIN_RETENTION;
+        let relative = freezing::compared(watch.rules.triggers.values().flat_map(|rule| rule.conditions()));
+        for indicator in relative {
+            retention = retention.max(indicator.query.reach() + indicator.baseline.over);
+        }
         let plain = watch.rules.triggers.values().flat_map(|trigger| trigger.conditions());
         let all = plain.chain(read_instead.iter().map(|(condition, _)| *condition));
         for compare in all.chain(Self::promised(watch)).flat_map(Condition::compares) {
@@ -143,6 +160,8 @@ impl Measurements {
         }
         self.note_ready(now);
         self.promises.retain(watch);
+        self.keep_hours(watch.rules);
+        self.outside.retain(|id, _| watch.rules.triggers.get(id).is_some_and(|rule| !rule.during.is_empty()));
         self.windows.retain(|key, watched| {
             let rule = watch.rules.triggers.get(&(key.target.clone(), key.trigger.clone()));
             rule.is_some_and(|rule| rule.fingerprint == watched.fingerprint)
@@ -167,6 +186,7 @@ impl Measurements {
         }
         self.store.restarted();
         self.promises.restore(saved.promises, watch);
+        self.restore_hours(saved.hours);
         self.groups.restore(saved.groups, self.newest, &self.store);
         for saved in saved.windows {
             let rule = watch.rules.triggers.get(&(saved.key.target.clone(), saved.key.trigger.clone()));
@@ -183,6 +203,7 @@ impl Measurements {
         SavedMeasurements {
             windows: windows.collect(),
             groups: self.groups.saved(),
+            hours: self.hours.iter().map(|(key, hours)| (key.clone(), hours.clone())).collect(),
             promises: self.promises.saved(),
         }
     }
@@ -215,16 +236,17 @@ impl Measurements {
         self.unseen.remove(source);
         self.note_ready(now);
         self.count_events(source, watch, now);
-        let rules = watch.rules.triggers.values();
-        let judgements: Vec<Judgement> = rules
-            .filter(|rule| rule.sources.contains(source))
-            .flat_map(|rule| self.judge(rule, source, watch, now))
-            .collect();
+        self.note_hours(source, watch, now);
+        let rules = watch.rules.triggers.values().filter(|rule| rule.sources.contains(source));
+        let (within, outside) = self.within_scope(rules, watch, now);
+        let judgements: Vec<Judgement> =
+            within.into_iter().flat_map(|rule| self.judge(rule, source, watch, now)).collect();
         let checks = watch.checks.iter().filter_map(|check| self.check(check, source, watch, now)).collect();
         self.keep_scores(source, watch, now);
         let mut judged = self.look(watch, now);
         judged.judgements = judgements;
         judged.checks = checks;
+        judged.outside = outside;
         judged.versions =
             watch.versions.iter().filter_map(|(target, detect)| self.version(target, detect)).collect();
         judged
@@ -287,10 +309,11 @@ impl Measurements {
             verdict: None,
             evidence: None,
             window: WindowFill { of: rule.window.of(), ..WindowFill::default() },
+            outside: self.outside.get(&(rule.target.clone(), rule.name.clone())).cloned(),
         };
         let seen = |(key, watched): (&TriggerKey, &Watched)| {
             let (verdict, evidence, window) = watched.last.clone()?;
-            Some(TriggerLook { key: key.clone(), verdict: Some(verdict), evidence, window })
+            Some(TriggerLook { key: key.clone(), verdict: Some(verdict), evidence, window, outside: None })
         };
         let mut looks = Vec::new();
         for rule in watch.rules.triggers.values() {
@@ -396,10 +419,13 @@ impl Measurements {
     }
 }
 
+mod freezing;
+mod hours;
 mod imported;
 mod judge;
 mod measure;
 mod promises;
+mod scope;
 mod versions;
 
 #[cfg(test)]

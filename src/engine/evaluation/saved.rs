@@ -5,9 +5,10 @@ use std::collections::VecDeque;
 use serde::{Deserialize, Serialize};
 
 use super::groups::SavedGroup;
-use super::measurements::{MAX_RESTORE_GAP, SavedPromises};
+use super::measurements::{Hours, MAX_RESTORE_GAP, SavedPromises};
 use super::verdict::TriggerKey;
 use super::window::Window;
+use crate::engine::model::{IndicatorName, TargetName};
 use crate::engine::time::{Span, Timestamp};
 
 /// Windows of triggers and the state of imported groups, as they are saved.
@@ -20,6 +21,8 @@ pub struct SavedMeasurements {
     pub groups: Vec<SavedGroup>,
     /// What budgets have counted, and the scores of late; good for any gap, they know when they were taken.
     pub promises: SavedPromises,
+    /// What indicators are at each hour of the day, where that is kept.
+    pub hours: Vec<((TargetName, IndicatorName), Hours)>,
 }
 
 /// One trigger's window over one label set, as it is saved.
@@ -56,6 +59,8 @@ enum Stored {
         groups: Vec<SavedGroup>,
         #[serde(default)]
         promises: SavedPromises,
+        #[serde(default)]
+        hours: Vec<((TargetName, IndicatorName), Hours)>,
     },
 }
 
@@ -63,7 +68,7 @@ impl From<Stored> for SavedMeasurements {
     fn from(stored: Stored) -> Self {
         match stored {
             Stored::Windows(windows) => Self { windows, ..Self::default() },
-            Stored::All { windows, groups, promises } => Self { windows, groups, promises },
+            Stored::All { windows, groups, promises, hours } => Self { windows, groups, promises, hours },
         }
     }
 }

@@ -184,6 +184,17 @@ pub struct WindowFill {
     pub full: bool,
 }
 
+/// A trigger whose time it is not.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OutOfScope {
+    /// What is guarded.
+    pub target: TargetName,
+    /// Which promise.
+    pub trigger: TriggerName,
+    /// The word of its `during` that is not true.
+    pub scope: String,
+}
+
 /// One condition of one rollback's verification.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct CheckKey {
@@ -220,6 +231,8 @@ pub struct Silence {
 pub struct Judged {
     /// Triggers judged anew.
     pub judgements: Vec<Judgement>,
+    /// Triggers whose time it is not, and that were therefore not judged.
+    pub outside: Vec<OutOfScope>,
     /// Verifications judged anew.
     pub checks: Vec<CheckVerdict>,
     /// Every source that is silent now.

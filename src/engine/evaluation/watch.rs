@@ -1,8 +1,9 @@
 //! What is watched beside the rules' own conditions: rhythms, versions, verifications.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::baseline::Baseline;
+use super::scopes::Scopes;
 use super::verdict::CheckKey;
 use crate::engine::model::{IndicatorName, Labels, SourceName, TargetName};
 use crate::engine::rules::{Condition, RuleSet};
@@ -66,6 +67,10 @@ pub struct Watch<'a> {
     pub memory: &'a Memory,
     /// Verifications under way.
     pub checks: Vec<Check<'a>>,
+    /// The targets at which something is wrong or new: what is measured there now is not what is normal.
+    pub disturbed: BTreeSet<TargetName>,
+    /// Which times it is for the targets that rules with `during` guard.
+    pub scopes: BTreeMap<TargetName, Scopes>,
     /// What indicators were before the deployments: without an entry, relative thresholds cannot be judged.
     pub baselines: &'a BTreeMap<(TargetName, IndicatorName), Baseline>,
     /// Whether imported groups are evaluated; not once the daemon goes down and asks nobody any more.

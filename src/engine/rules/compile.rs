@@ -12,11 +12,14 @@ use std::sync::Arc;
 
 use super::condition::{self, Comparing, InUnit, Parsed};
 use super::diagnostic::{Diagnostic, Findings, Place, SourceFile, name_hint, placeholder_hint};
+use super::during;
 use super::prometheus::{self, GroupDefaults};
 use super::set::{Compare, Condition, Indicator, RuleSet, Test, Then};
 use super::written::{self, RuleFile, WrittenIndicator, WrittenThen};
 use super::yaml::{self, Scalar};
-use crate::engine::model::{IndicatorName, PlanName, PolicyName, SourceName, TargetName, TriggerName};
+use crate::engine::model::{
+    CalendarName, IndicatorName, PlanName, PolicyName, SourceName, TargetName, TriggerName,
+};
 use crate::engine::promql::{self, Plan as QueryPlan, Problem, Scope, TextSpan, ValueType};
 use crate::engine::series::Limits;
 use crate::engine::time::Span;
@@ -38,6 +41,8 @@ pub struct Catalog {
     pub plans: BTreeMap<PlanName, Verified>,
     /// The escalation policies.
     pub policies: BTreeSet<PolicyName>,
+    /// The calendars, broken ones included.
+    pub calendars: BTreeSet<CalendarName>,
     /// How far back expressions may look, among other bounds.
     pub limits: Limits,
     /// The `{names}` that a summary may hold.
@@ -171,9 +176,10 @@ impl FileScope {
         Self { file: file.clone(), target, sources, paces, reach: catalog.limits.reach }
     }
 
-    /// Returns the time between two answers of each source that the file names.
-    fn paces_of_file(&self) -> impl Iterator<Item = Span> {
-        self.sources.iter().filter_map(|source| self.paces.get(source)).copied()
+    /// Returns the time between two answers of the slowest source that the file names.
+    fn slowest(&self) -> Span {
+        let paces = self.sources.iter().filter_map(|source| self.paces.get(source));
+        paces.copied().max().unwrap_or(Span::ZERO)
     }
 
     fn indicator(&self, written: &WrittenIndicator, out: &mut Findings) -> Option<Indicator> {
@@ -193,6 +199,7 @@ impl FileScope {
             name: IndicatorName::from(written.name.value.as_str()),
             unit: written.unit?,
             text: expr.value.clone(),
+            baseline: written.baseline.resolve(written.unit, self.slowest(), out),
             query: query?,
         })
     }
@@ -226,7 +233,7 @@ pub fn consequence(
     }
     Then {
         rollback: written.rollback.as_ref().map(|plan| PlanName::from(plan.value.as_str())),
-        rollback_during: Vec::new(),
+        rollback_during: during::link(&written.rollback_during, &catalog.calendars, out),
         recommend: written.recommend.as_ref().map(|plan| PlanName::from(plan.value.as_str())),
         page: written.page.as_ref().map(|policy| PolicyName::from(policy.value.as_str())),
     }

@@ -4,10 +4,13 @@
 //! together become a [`RuleSet`] ([`compile`]). Every step goes on after an error and tells all of them at once
 //! ([`diagnostic`]). The daemon's own file is read with the same tools.
 
+pub mod baseline;
+pub mod calendar;
 pub mod compile;
 pub mod condition;
 pub mod decode;
 pub mod diagnostic;
+pub mod during;
 pub mod groups;
 pub mod lint;
 pub mod prometheus;
@@ -16,6 +19,8 @@ pub mod template;
 pub mod written;
 pub mod yaml;
 
+pub use baseline::BaselineSpec;
+pub use calendar::{Calendar, DayOfWeek};
 pub use compile::{Catalog, Compiled, Lookup, RuleFiles, Verified};
 pub use diagnostic::{Diagnostic, Findings, Level, Place, SourceFile};
 pub use groups::{Group, GroupRule, GroupRuleKind, Route};

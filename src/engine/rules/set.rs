@@ -16,6 +16,7 @@ pub use condition::{Compare, Comparison, Condition, Test, Threshold};
 pub use objectives::{Budget, BurnRate, Enforcement, Objectives, Promise, Scoring, Weights};
 pub use window::WindowSpec;
 
+use super::baseline::BaselineSpec;
 use super::groups::Group;
 use crate::engine::model::{
     BudgetName, CalendarName, IndicatorName, PlanName, PolicyName, Severity, SourceName, TargetName,
@@ -48,6 +49,8 @@ pub struct Indicator {
     pub text: String,
     /// The expression, compiled.
     pub query: QueryPlan,
+    /// How its normal value is taken.
+    pub baseline: BaselineSpec,
 }
 
 /// What a value means. Thresholds must be of the indicator's unit.

@@ -13,9 +13,11 @@ pub use due::WrittenClock;
 pub use triggers::{WrittenClear, WrittenLevel, WrittenTerms, WrittenTrigger};
 pub use windows::WrittenWindow;
 
+use super::baseline::{self, WrittenBaseline};
 use super::condition::UNITS;
-use super::decode::{Shape, choice, list, named, not_supported, text, texts, wrong_type};
+use super::decode::{Shape, choice, list, named, text, texts, wrong_type};
 use super::diagnostic::{Diagnostic, Findings, Place};
+use super::during::{self, WrittenDuring};
 use super::set::Unit;
 use super::yaml::{Node, Scalar};
 use crate::engine::model::Severity;
@@ -47,6 +49,8 @@ pub struct WrittenIndicator {
     pub unit: Option<Unit>,
     /// The expression.
     pub expr: Option<Scalar>,
+    /// How its normal value is taken.
+    pub baseline: WrittenBaseline,
 }
 
 /// What follows, as written: the block `then`, which is the same everywhere.
@@ -56,6 +60,8 @@ pub struct WrittenThen {
     pub rollback: Option<Scalar>,
     /// The plan that people are advised to run.
     pub recommend: Option<Scalar>,
+    /// When it may be run.
+    pub rollback_during: Vec<WrittenDuring>,
     /// The policy that is notified.
     pub page: Option<Scalar>,
     /// Whether anything was written, readable or not.
@@ -83,9 +89,11 @@ const FILE: Shape = Shape {
 
 const INDICATOR: Shape = Shape {
     what: "an indicator",
-    keys: &["unit", "expr"],
-    later: &["baseline", "description", "good", "total"],
+    keys: &["unit", "expr", "baseline"],
+    later: &["description", "good", "total"],
 };
+
+const ROLLBACK: Shape = Shape { what: "`rollback`", keys: &["plan", "during"], later: &[] };
 
 const THEN: Shape = Shape { what: "`then`", keys: &["rollback", "recommend", "page"], later: &["veto"] };
 
@@ -154,6 +162,10 @@ fn indicator(name: &Scalar, node: &Node, out: &mut Findings) -> Option<WrittenIn
         name: name.clone(),
         unit: unit.and_then(|node| choice(node, "`unit`", &UNITS, out)),
         expr: expr.and_then(|node| text(node, "`expr`", out)).cloned(),
+        baseline: fields
+            .as_ref()
+            .and_then(|fields| fields.get("baseline"))
+            .map_or_else(WrittenBaseline::default, |node| baseline::read(node, out)),
     })
 }
 
@@ -164,27 +176,30 @@ pub fn read_then(node: &Node, out: &mut Findings) -> WrittenThen {
         return WrittenThen { something: true, ..WrittenThen::default() };
     };
     let supported = ["rollback", "recommend", "page"].iter().any(|key| then.get(key).is_some());
+    let (rollback, rollback_during) =
+        then.get("rollback").map_or((None, Vec::new()), |node| rollback(node, out));
     WrittenThen {
-        rollback: then.get("rollback").and_then(|node| rollback(node, out)),
+        rollback,
+        rollback_during,
         recommend: then.get("recommend").and_then(|node| text(node, "`recommend`", out)).cloned(),
         page: then.get("page").and_then(|node| text(node, "`page`", out)).cloned(),
         something: supported || then.has_later("veto"),
     }
 }
 
-fn rollback(node: &Node, out: &mut Findings) -> Option<Scalar> {
+/// Reads a plan's name, or a plan with its times.
+fn rollback(node: &Node, out: &mut Findings) -> (Option<Scalar>, Vec<WrittenDuring>) {
     match node {
-        Node::Mapping(_, place) => {
-            out.push(
-                not_supported(place.clone(), "rollback: { plan: ..., during: ... }")
-                    .hint("write the plan's name alone: `rollback: emergency`"),
-            );
-            None
+        Node::Mapping(..) => {
+            let Some(fields) = ROLLBACK.read(node, out) else { return (None, Vec::new()) };
+            let plan = fields.required("plan", out).and_then(|node| text(node, "`plan`", out)).cloned();
+            let during = fields.get("during").map_or_else(Vec::new, |node| during::read(node, out));
+            (plan, during)
         }
         Node::Sequence(..) => {
             out.push(wrong_type(node, "`rollback`", "one plan's name"));
-            None
+            (None, Vec::new())
         }
-        Node::Scalar(_) => text(node, "`rollback`", out).cloned(),
+        Node::Scalar(_) => (text(node, "`rollback`", out).cloned(), Vec::new()),
     }
 }

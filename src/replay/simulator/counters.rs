@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 /// Everything that the worlds taken together must have contained.
-pub const EXPECTED: [&str; 66] = [
+pub const EXPECTED: [&str; 73] = [
     "crash",
     "crash before commit",
     "crash after commit, before effects",
@@ -70,6 +70,13 @@ pub const EXPECTED: [&str; 66] = [
     "refused: at most",
     "refused: journal",
     "refused: stopping",
+    "refused: point of no return",
+    "deployment announced",
+    "deployment detected",
+    "deployment succeeded",
+    "deployment failed",
+    "deployment rolled back",
+    "deployment abandoned",
 ];
 
 /// How often each thing happened.

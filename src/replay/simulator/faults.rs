@@ -4,7 +4,7 @@ use super::app::{Health, Mood as SourceMood};
 use super::channels::Mood as ReceiverMood;
 use super::random::Random;
 use super::world::Due;
-use crate::engine::decision::{DeliveryReport, Happening, Setup};
+use crate::engine::decision::{DeliveryReport, DeploymentNews, Ending, Happening, Setup};
 use crate::engine::model::{ReceiverName, SourceName};
 use crate::engine::series::FailureKind;
 use crate::engine::time::{Span, Timestamp};
@@ -51,6 +51,37 @@ pub(super) fn draw(
         }
     }
     draw_host(queue, &when, random);
+    draw_deployments(queue, setup.targets.len(), &when, random);
+}
+
+/// Pipelines that tell of what they do, in order or not: the new version shows whenever it does.
+fn draw_deployments(
+    queue: &mut Queue<Due>,
+    targets: usize,
+    when: &impl Fn(&mut Random) -> Timestamp,
+    random: &mut Random,
+) {
+    for target in 0..targets {
+        for nth in 0..random.below(3) {
+            let at = when(random);
+            let version = format!("announced-{nth}");
+            let mut tell = |at, news| queue.add(at, Due::Tell { target, news });
+            tell(at, DeploymentNews::Start { version, previous: None });
+            for share in [0.1, 0.5] {
+                let (after, settle) = (random.secs(1, 60), random.secs(0, 30));
+                tell(at + after, DeploymentNews::Stage { share, name: None, settle });
+                tell(at + random.secs(1, 60), DeploymentNews::Progress { share });
+            }
+            let ending =
+                random.pick(&[Ending::RolledOut, Ending::RolledOut, Ending::Failed, Ending::Abandoned]);
+            if random.chance(80) {
+                tell(at + random.secs(30, 200), DeploymentNews::Finish { ending });
+            }
+            if random.chance(15) {
+                tell(at + random.secs(30, 300), DeploymentNews::PointOfNoReturn {});
+            }
+        }
+    }
 }
 
 fn draw_host(queue: &mut Queue<Due>, when: &impl Fn(&mut Random) -> Timestamp, random: &mut Random) {

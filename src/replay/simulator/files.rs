@@ -6,13 +6,14 @@ use std::sync::Arc;
 use super::random::Random;
 use crate::engine::decision::setup::DetectVersion;
 use crate::engine::decision::{
-    AtMost, Level, Mode, OnError, Plan, Policy, Setup, Step, StepAction, Target, Verify,
+    AtMost, DeploymentSettings, Level, Mode, OnError, Plan, Policy, Setup, Step, StepAction, Target, Verify,
 };
 use crate::engine::evaluation::SourcePace;
 use crate::engine::model::{PlanName, ReceiverName, Severity, SourceName, TargetName};
 use crate::engine::promql::{self, Scope};
 use crate::engine::rules::{
-    Compare, Comparison, Condition, Indicator, RuleSet, Then, Threshold, Trigger, Unit, WindowSpec,
+    BaselineSpec, Compare, Comparison, Condition, Indicator, RuleSet, Then, Threshold, Trigger, Unit,
+    WindowSpec,
 };
 use crate::engine::time::Span;
 
@@ -99,6 +100,12 @@ fn draw_target(setup: &mut Setup, target: usize, every: Span, random: &mut Rando
             metric: "app_build_info".to_owned(),
             label: "version".to_owned(),
         }),
+        deployments: DeploymentSettings {
+            soak: random.pick(&[Span::ZERO, Span::from_secs(60), Span::from_secs(600)]),
+            abandon_after: random.secs(60, 600),
+            point_of_no_return: random.chance(10).then(|| random.secs(0, 120)),
+            ..DeploymentSettings::default()
+        },
     };
     setup.targets.insert(name, guarded);
 }
@@ -201,7 +208,7 @@ fn condition(
     let query = promql::parse(&text).and_then(|expr| promql::compile(&expr, &scope));
     // The expressions are the simulator's own: one that fails is a defect of it.
     let query = query.unwrap_or_else(|problems| unreachable!("{text}: {problems:?}"));
-    let indicator = Indicator { name: name.into(), unit, text, query };
+    let indicator = Indicator { name: name.into(), unit, text, query, baseline: BaselineSpec::default() };
     let text = format!("{name} {comparison} {threshold}");
     let threshold = Threshold::Fixed(threshold);
     Condition::of(Compare { indicator: Arc::new(indicator), comparison, threshold, text })

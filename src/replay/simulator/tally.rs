@@ -2,7 +2,8 @@
 
 use super::counters::Counters;
 use crate::engine::decision::{
-    Cause, Event, Happening, OnError, Outcome, Phase, Refusal, Setup, State, StepResult,
+    Cause, DeploymentResult, Event, Happening, OnError, Origin, Outcome, Phase, Refusal, Setup, State,
+    StepResult,
 };
 
 /// Counts one event; `state` is as it was after the whole decision.
@@ -36,6 +37,14 @@ pub(super) fn event(event: &Event, state: &State, setup: &Setup, counters: &mut 
                 (StepResult::Failed(_), _) => "step failed",
             }
         }
+        Happening::DeploymentStarted { origin: Origin::Detected, .. } => "deployment detected",
+        Happening::DeploymentStarted { .. } => "deployment announced",
+        Happening::DeploymentEnded { result, .. } => match result {
+            DeploymentResult::Succeeded => "deployment succeeded",
+            DeploymentResult::Failed => "deployment failed",
+            DeploymentResult::RolledBack => "deployment rolled back",
+            DeploymentResult::Abandoned => "deployment abandoned",
+        },
         Happening::RollbackEnded { outcome, reason, .. } => match outcome {
             Outcome::Succeeded if reason.contains("passed") => "rollback succeeded, verified",
             Outcome::Succeeded => "rollback succeeded, no verification",
@@ -50,6 +59,8 @@ pub(super) fn event(event: &Event, state: &State, setup: &Setup, counters: &mut 
             Refusal::AlreadyRun(_) => "refused: already run",
             Refusal::Cooldown { .. } => "refused: cooldown",
             Refusal::AtMost { .. } => "refused: at most",
+            Refusal::PastReturn { .. } => "refused: point of no return",
+            Refusal::OutOfScope(_) => "refused: out of scope",
             Refusal::Journal(_) => "refused: journal",
             Refusal::Stopping => "refused: stopping",
             Refusal::RestsOnAbsence => "refused: rests on absence",

@@ -15,7 +15,7 @@ use super::log::Violation;
 use super::random::Random;
 use super::steps::Steps;
 use super::tally;
-use crate::engine::decision::{Effect, Event, Happening, Input, Setup};
+use crate::engine::decision::{DeploymentNews, Effect, Event, Happening, Input, Setup};
 use crate::engine::model::{EffectId, JournalId, ReceiverName, RollbackId, SourceName};
 use crate::engine::series::Observation;
 use crate::engine::time::{Span, Timestamp};
@@ -62,6 +62,7 @@ pub(super) enum Due {
     BadFiles,
     GoodFiles,
     Settle { rollback: RollbackId },
+    Tell { target: usize, news: DeploymentNews },
     Calm,
     Look,
 }
@@ -367,6 +368,7 @@ impl World {
             Due::Scrape { .. } | Due::Save { .. } | Due::Attempt { .. } | Due::Exit { .. } => {}
             Due::Restart => return self.restart(),
             Due::Settle { rollback } => self.settle(rollback),
+            Due::Tell { target, news } => self.tell(target, news),
             Due::Calm => self.calm_down(),
             Due::Look => return self.look(),
             // Nothing goes wrong any more.

@@ -23,10 +23,6 @@ use crate::journal::Record;
 
 /// One thing that the story knows.
 #[derive(Clone, Debug, PartialEq)]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "one demo has a few dozen of them, and most are the large ones"
-)]
 pub enum Item {
     /// The daemon's journal has it.
     Event(Box<Record>),

@@ -56,6 +56,7 @@ fn setup() -> Setup {
         at_most: AtMost { count: 2, per: Span::from_secs(86_400) },
         cooldown: Span::ZERO,
         detect: None,
+        deployments: DeploymentSettings::default(),
     };
     Setup {
         rules: RuleSet { groups: vec![Arc::new(group)], ..RuleSet::default() },
@@ -159,7 +160,7 @@ impl Story {
 fn an_alert_waits_fires_rolls_back_and_ends_as_a_trigger_does() {
     let mut story = Story::new();
     story.hear(vec![alert("Errors", &[("pod", "a")], AlertState::Pending)]);
-    assert!(story.said("app/Errors is pending, fires after 1m"), "{:?}", story.lines);
+    assert!(story.said("is pending, fires after 1m"), "{:?}", story.lines);
     assert_eq!((story.open(), story.acts()), (0, 0));
     story.hear(vec![firing("Errors")]);
     assert_eq!((story.open(), story.acts()), (1, 1), "{:?}", story.lines);
@@ -174,7 +175,7 @@ fn an_alert_waits_fires_rolls_back_and_ends_as_a_trigger_does() {
     story.hear(vec![firing("Errors"), alert("Errors", &[("pod", "b")], AlertState::Firing)]);
     assert!(story.said("R1 holds the target already"), "{:?}", story.lines);
     story.hear(Vec::new());
-    assert!(story.said("app/Errors is quiet again"));
+    assert!(story.said("is quiet again"));
     assert_eq!(story.open(), 1, "the incident that is being rolled back waits for its end");
 }
 

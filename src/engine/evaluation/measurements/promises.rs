@@ -9,6 +9,7 @@ use super::judge::key_of;
 use super::measure::Eyes;
 use crate::engine::evaluation::budget::{Events, Ledger};
 use crate::engine::evaluation::look::{BudgetLook, BurnLook, ObjectiveLook, PromiseLook};
+use crate::engine::evaluation::own::OWN_SOURCE;
 use crate::engine::evaluation::score::{Share, Standing, score};
 use crate::engine::evaluation::shown::shown;
 use crate::engine::evaluation::verdict::{Evidence, UnknownReason, Verdict};
@@ -307,7 +308,7 @@ impl Measurements {
     pub fn own_samples(&self, watch: &Watch<'_>, now: Timestamp) -> Vec<Sample> {
         let mut samples = Vec::new();
         let mut add = |name: &str, target: &TargetName, more: &[(&str, &str)], value: f64| {
-            let own = [(METRIC_NAME, name), ("target", target.as_str())];
+            let own = [(METRIC_NAME, name), ("job", OWN_SOURCE), ("target", target.as_str())];
             let labels = Labels::from_pairs(own.into_iter().chain(more.iter().copied()));
             samples.push(Sample { labels, value, at: now });
         };

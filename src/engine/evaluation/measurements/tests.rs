@@ -44,6 +44,8 @@ fn judged(
         versions: Vec::new(),
         memory: &memory,
         checks: Vec::new(),
+        disturbed: BTreeSet::new(),
+        scopes: BTreeMap::new(),
         baselines,
         evaluates_groups: true,
         external_labels: &labels,
@@ -65,7 +67,14 @@ fn judged(
 }
 
 fn baseline(value: Mean) -> Baselines {
-    let known = Baseline { value, samples: 120, from: START - Span::from_secs(600), until: START };
+    let known = Baseline {
+        value,
+        samples: 120,
+        from: START - Span::from_secs(600),
+        until: START,
+        max_age: Span::from_secs(86_400),
+        by_hour: BTreeMap::new(),
+    };
     ["throughput", "latency"].map(|name| (("app".into(), name.into()), known.clone())).into()
 }
 

@@ -7,6 +7,7 @@ use super::{Catalog, Compiled, FileScope, WrittenIndicator, fingerprint, hex};
 use crate::engine::model::{BudgetName, Severity, TriggerName};
 use crate::engine::promql::ast::ExprKind;
 use crate::engine::promql::{self, Expr};
+use crate::engine::rules::baseline::WrittenBaseline;
 use crate::engine::rules::diagnostic::{Diagnostic, Findings};
 use crate::engine::rules::set::{
     Budget, BurnRate, Compare, Comparison, Condition, Indicator, Threshold, Trigger, Unit, WindowSpec,
@@ -75,6 +76,7 @@ fn read_budget(
             name: written.name.clone(),
             unit: Some(Unit::Count),
             expr: Some(expr.clone()),
+            baseline: WrittenBaseline::default(),
         };
         scope.indicator(&indicator, out)
     };
@@ -89,7 +91,7 @@ fn read_budget(
     };
     let (good, total, objective) = (good?, total?, written.objective.as_ref()?.value);
     let sources = good.sources().into_iter().chain(total.sources()).collect();
-    let slowest = scope.paces_of_file().max().unwrap_or(Span::ZERO);
+    let slowest = scope.slowest();
     let budget = Budget {
         name: BudgetName::from(written.name.value.as_str()),
         target: scope.target.clone(),

@@ -8,6 +8,7 @@ fn catalog() -> Catalog {
         sources: [("fast".into(), Span::from_secs(5)), ("slow".into(), Span::from_secs(20))].into(),
         plans: [("undo".into(), Verified::Yes), ("other".into(), Verified::Yes)].into(),
         policies: ["ops".into()].into(),
+        calendars: ["market".into()].into(),
         limits: Limits { reach: Span::from_secs(600), ..Limits::default() },
         summary_placeholders: &["value"],
         group_defaults: GroupDefaults::default(),

@@ -6,6 +6,7 @@ use super::windows::{self, Paces};
 use super::{Catalog, FileScope, Indicators, check_summary, condition, consequence, fingerprint};
 use crate::engine::model::{Severity, TriggerName};
 use crate::engine::rules::diagnostic::{Diagnostic, Findings, Place};
+use crate::engine::rules::during;
 use crate::engine::rules::set::{
     Across, Clear, Clock, Compare, Condition, LevelOf, NoData, Test, Then, Threshold, Trigger,
 };
@@ -100,6 +101,7 @@ impl TriggerScope<'_> {
             clear,
             keep_firing_for: terms.keep_firing_for.unwrap_or(Span::ZERO),
             no_data,
+            during: during::link(terms.during.as_deref().unwrap_or_default(), &self.catalog.calendars, out),
             level: draft.level,
             severity: draft.severity,
             summary: terms.summary.as_ref().map(|text| text.value.clone()),

@@ -8,6 +8,7 @@ use crate::engine::rules::decode::{
     Fields, Shape, Spanned, check_name, choice, duration, positive_duration, text, texts, wrong_type,
 };
 use crate::engine::rules::diagnostic::{Diagnostic, Findings};
+use crate::engine::rules::during::{self, WrittenDuring};
 use crate::engine::rules::set::{Absence, Across, NoData};
 use crate::engine::rules::yaml::{Node, Scalar};
 use crate::engine::time::Span;
@@ -53,6 +54,8 @@ pub struct WrittenTerms {
     pub keep_firing_for: Option<Span>,
     /// What missing data means.
     pub no_data: Option<Spanned<NoData>>,
+    /// When it is judged.
+    pub during: Option<Vec<WrittenDuring>>,
     /// How bad it is.
     pub severity: Option<Severity>,
     /// The page's first line.
@@ -87,6 +90,7 @@ const TRIGGER: Shape = Shape {
         "clear",
         "keep_firing_for",
         "no_data",
+        "during",
         "levels",
         "severity",
         "summary",
@@ -94,7 +98,7 @@ const TRIGGER: Shape = Shape {
         "due",
         "then",
     ],
-    later: &["during", "labels"],
+    later: &["labels"],
 };
 
 const LEVEL: Shape = Shape {
@@ -106,13 +110,14 @@ const LEVEL: Shape = Shape {
         "for",
         "clear",
         "keep_firing_for",
+        "during",
         "severity",
         "summary",
         "runbook",
         "due",
         "then",
     ],
-    later: &["during"],
+    later: &[],
 };
 
 const LEVELS: Shape = Shape { what: "`levels`", keys: &["warning", "critical"], later: &[] };
@@ -165,6 +170,7 @@ fn terms(fields: &Fields<'_>, out: &mut Findings) -> WrittenTerms {
             .and_then(|node| positive_duration(node, "`keep_firing_for`", out))
             .map(|span| span.value),
         no_data: None,
+        during: fields.get("during").map(|node| during::read(node, out)),
         severity: fields.get("severity").and_then(|node| choice(node, "`severity`", &SEVERITIES, out)),
         summary,
         runbook,
@@ -337,6 +343,7 @@ impl WrittenTerms {
             clear: self.clear.or_else(|| shared.clear.clone()),
             keep_firing_for: self.keep_firing_for.or(shared.keep_firing_for),
             no_data: self.no_data.or_else(|| shared.no_data.clone()),
+            during: self.during.or_else(|| shared.during.clone()),
             // A level has a severity of its own.
             severity: self.severity,
             summary: self.summary.or_else(|| shared.summary.clone()),

@@ -255,7 +255,9 @@ impl<'t> Words<'t> {
                 let rate = value(self.text, span, Some(Unit::PerSecond))?.unwrap_or(f64::NAN);
                 Ok(Stretch { shape: Shape::Rate(rate), length })
             }
-            _ if self.position("of") == Some(1) => self.pattern(),
+            _ if self.position("of") == Some(1) && self.word(2).starts_with(|c: char| c.is_ascii_digit()) => {
+                self.pattern()
+            }
             _ => match self.repeated()? {
                 Some(stretch) => Ok(stretch),
                 None => {

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use super::super::channels::Tried;
 use super::super::checks::Found;
 use super::super::log::Violation;
-use super::super::{faults, tally};
+use super::super::{faults, files, tally};
 use super::{CALM_MAX, CALM_MIN, Daemon, Due, SAVE_EVERY, World};
-use crate::engine::decision::{Command, EffectOutcome, Input, Phase, State};
+use crate::engine::decision::{Command, DeploymentNews, EffectOutcome, Input, Phase, State};
 use crate::engine::model::{EffectId, JournalId, RollbackId, SourceName};
 use crate::engine::time::Span;
 use crate::journal::{Checkpoint, CommitError, Fatal, recover_state};
@@ -66,6 +66,15 @@ impl World {
         if let Some(after) = again {
             self.queue.add(self.host.now + after, Due::Attempt { life: self.life, effect });
         }
+    }
+
+    /// A pipeline tells of its deployment; nobody hears it while the daemon is down.
+    pub(super) fn tell(&mut self, target: usize, news: DeploymentNews) {
+        let Daemon::Up(replay) = &mut self.daemon else { return };
+        let command =
+            Command::Deployment { target: files::target_name(target), news, by: "token ci".to_owned() };
+        let now = self.host.to_engine(self.host.now);
+        replay.schedule(now, Timed::Input(Input::Command(command)));
     }
 
     /// Somebody on call looks at a step in doubt, and says what became of it.

@@ -138,11 +138,25 @@ pub const WARNINGS: &[Explanation] = &[
         "summary: \"{target} is at {value}\"",
     ),
     warning(
+        "unprotected",
+        "a listener that others can reach without TLS",
+        "Whoever is on the way reads the token, and can tell of deployments from then on.",
+        "ingest: { listen: 0.0.0.0:9188, tokens: [...] }",
+        "ingest: { listen: 127.0.0.1:9188, tokens: [...] }",
+    ),
+    warning(
         "unreachable-route",
         "a route behind one that takes every alert",
         "The first route that matches counts: what stands behind it is never taken.",
         "routes: [{ target: app, then: ... }, { match: { severity: critical }, target: app, then: ... }]",
         "routes: [{ match: { severity: critical }, target: app, then: ... }, { target: app, then: ... }]",
+    ),
+    warning(
+        "unused-page",
+        "a policy for deployments outside of a window that is not there",
+        "Any time will do where there is no `window`: nobody is ever told.",
+        "deployments: { page: on-call }",
+        "deployments: { window: releases, page: on-call }",
     ),
     warning(
         "unused-plan",
