@@ -14,7 +14,7 @@ use crate::engine::model::{
     IncidentId, Labels, PolicyName, ReceiverName, Severity, SourceName, TargetName, TriggerName,
 };
 use crate::engine::report::Reason;
-use crate::engine::rules::{Clear, PAGE_AFTER, Trigger};
+use crate::engine::rules::{Clear, Compare, Condition, PAGE_AFTER, Threshold, Trigger};
 use crate::engine::time::Span;
 
 /// How long a trigger may be neither good nor bad before that is an incident of its own (E2).
@@ -454,6 +454,15 @@ fn words(verdict: &Verdict) -> String {
     }
 }
 
+/// The thresholds with their units, as people write them.
+fn thresholds(condition: &Condition) -> String {
+    let written = |compare: &&Compare| match compare.threshold {
+        Threshold::Fixed(value) => crate::engine::evaluation::shown(value, compare.indicator.unit),
+        relative @ Threshold::OfBaseline { .. } => relative.to_string(),
+    };
+    condition.compares().iter().map(written).collect::<Vec<_>>().join(", ")
+}
+
 fn summary_of(trigger: &Trigger, labels: &Labels, shown: &str, reason: &str) -> String {
     let value_of = |name: &str| {
         Some(match name {
@@ -462,7 +471,7 @@ fn summary_of(trigger: &Trigger, labels: &Labels, shown: &str, reason: &str) -> 
             "labels" => labels.to_string(),
             "severity" => trigger.severity.to_string(),
             "value" => shown.to_owned(),
-            "threshold" => trigger.when.thresholds(),
+            "threshold" => thresholds(&trigger.when),
             "condition" => trigger.when.text.clone(),
             "window" => trigger.window.to_string(),
             _ => return None,

@@ -5,7 +5,7 @@
 //! `job` is added, and no source may have that name. Nothing in here decides anything: what follows from an alert is the
 //! decision half's.
 //!
-//! Where Prometheus forgets, this does not: alerts survive a restart whatever their `for` ([`saved`]), and a rule that
+//! Where Prometheus forgets, this does not: alerts survive a restart whatever their `for` (`saved`), and a rule that
 //! yields too many alerts fails without ending those that fire.
 
 mod alerts;

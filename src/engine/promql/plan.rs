@@ -72,7 +72,7 @@ impl Plan {
     /// # Errors
     ///
     /// As [`Plan::evaluate`], at the first step that fails; a range with no or too many steps; a plan whose value is
-    /// neither a vector nor a scalar; more work than one query may do. [`RangeEvaluation`] goes step by step.
+    /// neither a vector nor a scalar; more work than one query may do. [`super::RangeEvaluation`] goes step by step.
     pub fn evaluate_range(
         &self,
         store: &Store,

@@ -1,7 +1,7 @@
 //! Templates of imported rules: the part of Go's `text/template` that labels and annotations use.
 //!
-//! Text becomes tokens ([`lexer`]), tokens a tree whose names are all known ([`parser`]), and the tree is rendered for
-//! each alert ([`machine`]). The language is Go's, the functions are Go's and Prometheus' ([`functions`]); both are
+//! Text becomes tokens (`lexer`), tokens a tree whose names are all known (`parser`), and the tree is rendered for
+//! each alert (`machine`). The language is Go's, the functions are Go's and Prometheus' (`functions`); both are
 //! reproduced with their oddities, because rules were tested against them: `gt $value 5` fails, as `5` is no float.
 //!
 //! Two things differ, both where Go has nothing sensible: a query's whole result and the bare `.` cannot be shown (Go

@@ -1,7 +1,7 @@
 //! The points of one series, in as little memory as most series need.
 //!
 //! Between two scrapes most values stay what they were, and all series of a page have the time of the scrape. So times
-//! are kept once per source ([`Times`]), and a series keeps one [`Run`] of 12 bytes for every *change* of its value:
+//! are kept once per source (`Times`), and a series keeps one `Run` of 12 bytes for every *change* of its value:
 //! an unchanged sample costs nothing. A series whose samples bring times of their own keeps them as plain points.
 
 use super::times::{Position, Times, grown};

@@ -1,4 +1,4 @@
-//! Rule tests under virtual time, in two formats that are told apart by their keys: our own ([`native`]), and promtool's.
+//! Rule tests under virtual time, in two formats that are told apart by their keys: our own (`native`), and promtool's.
 //!
 //! In promtool's format a test gives series, evaluates the rule files' groups step by step, and compares alerts and
 //! expressions with what it expects. What a file means is what `promtool test rules` of Prometheus 3 makes of it, so that

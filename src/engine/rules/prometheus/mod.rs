@@ -1,6 +1,6 @@
 //! Prometheus rule files, loaded as they are: `groups:` of recording and alerting rules.
 //!
-//! A file is read as written, with places ([`written`]), then compiled into [`Group`]s that mean what Prometheus means.
+//! A file is read as written, with places (`written`), then compiled into [`Group`]s that mean what Prometheus means.
 //! The keys are those of Prometheus 3 (`model/rulefmt/rulefmt.go`); what it refuses is refused, all problems at once.
 //! Stricter than Prometheus are only rules that could never work: an expression that gives no vector, and one that
 //! looks at a fixed time which no retention keeps.

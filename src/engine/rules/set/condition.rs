@@ -88,12 +88,6 @@ impl Condition {
     pub fn expressions(&self) -> Vec<&str> {
         self.compares().into_iter().map(|compare| compare.indicator.text.as_str()).collect()
     }
-
-    /// Returns the thresholds as numbers or words, for people and for records.
-    pub fn thresholds(&self) -> String {
-        let all: Vec<String> = self.compares().iter().map(|compare| compare.threshold.to_string()).collect();
-        all.join(", ")
-    }
 }
 
 impl Test {

@@ -6,6 +6,7 @@ use super::expectation::{Kind, Pattern, StatePattern, Want};
 use super::happens::Occurrence;
 use super::stage::Stage;
 use super::written::Test;
+use crate::engine::decision::{Command, Input};
 use crate::engine::rules::decode::Spanned;
 use crate::engine::rules::diagnostic::name_hint;
 use crate::engine::rules::yaml::Scalar;
@@ -31,6 +32,11 @@ pub(super) fn check(test: &Test, stage: &Stage, out: &mut Findings) {
         if let Occurrence::Source { source, .. } = &happens.what {
             look_up(&source.value, &source.place(), "source", &known.sources, out);
         }
+        if let Occurrence::Input(input) = &happens.what
+            && let Input::Command(Command::Deployment { target, .. }) = &**input
+        {
+            known.deployed(target.as_str(), &test.place, out);
+        }
     }
 }
 
@@ -43,6 +49,7 @@ struct Known {
     steps: BTreeSet<String>,
     receivers: BTreeSet<String>,
     sources: BTreeSet<String>,
+    targets: BTreeSet<String>,
 }
 
 impl Known {
@@ -60,6 +67,7 @@ impl Known {
             let steps = setup.plans.values().flat_map(|plan| &plan.steps);
             known.steps.extend(steps.map(|step| step.name.clone()));
             known.receivers.extend(setup.receivers.iter().map(ToString::to_string));
+            known.targets.extend(setup.targets.keys().map(ToString::to_string));
             known.sources.extend(setup.sources.keys().map(ToString::to_string));
         }
         known
@@ -75,6 +83,18 @@ impl Known {
             Kind::Incident | Kind::Event => return,
         };
         look_up(&name.value, &name.place(), kind, names, out);
+    }
+
+    fn deployed(&self, target: &str, place: &Place, out: &mut Findings) {
+        match (target, self.targets.len()) {
+            ("", 1) => {}
+            ("", _) => {
+                let message = "whose deployment is this? There are several targets";
+                let hint = "name it: `deployment: { target: NAME, start: VERSION }`";
+                out.push(Diagnostic::error("whose-deployment", place.clone(), message).hint(hint));
+            }
+            (name, _) => look_up(name, place, "target", &self.targets, out),
+        }
     }
 
     fn trigger(&self, name: &Scalar, out: &mut Findings) {

@@ -8,7 +8,7 @@ use super::outside::Outside;
 use super::stage::{Loaded, Stage};
 use super::story::{Line, Look, Story, Told};
 use super::written::Test;
-use crate::engine::decision::{Effect, Happening, Input, TriggerState};
+use crate::engine::decision::{Command, Effect, Happening, Input, TriggerState};
 use crate::engine::model::{JournalId, Sample, SourceName};
 use crate::engine::promql::{EvalContext, Plan, Value};
 use crate::engine::series::{FailureKind, Observation, SourceFailure};
@@ -259,7 +259,15 @@ impl Session<'_> {
                 if matches!(self.daemon, Daemon::Down(_)) {
                     self.remark("a command finds no daemon".to_owned());
                 }
-                self.schedule(Timed::Input((**input).clone()));
+                let mut input = (**input).clone();
+                // Where there is one target only, a test need not name it.
+                if let Input::Command(Command::Deployment { target, .. }) = &mut input
+                    && target.as_str().is_empty()
+                    && let Some(only) = self.files.setup.targets.keys().next()
+                {
+                    target.clone_from(only);
+                }
+                self.schedule(Timed::Input(input));
             }
         }
         Ok(())
