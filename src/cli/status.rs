@@ -1,5 +1,7 @@
 //! `rearguard status`: what is watched, what is waited on, and why nothing was done.
 
+mod promises;
+
 use comfy_table::presets::NOTHING;
 use comfy_table::{ContentArrangement, Table};
 
@@ -82,6 +84,12 @@ fn render(status: &DaemonStatus) -> String {
     }
     section(&mut text, "SOURCES", sources(&status.engine.sources, status.engine.now));
     section(&mut text, "TRIGGERS", triggers(&status.engine.triggers, state, status.engine.now));
+    if !status.engine.objectives.is_empty() {
+        section(&mut text, "OBJECTIVES", promises::objectives(&status.engine.objectives));
+    }
+    if !status.engine.budgets.is_empty() {
+        section(&mut text, "ERROR BUDGETS", promises::budgets(&status.engine.budgets));
+    }
     if !status.engine.alerts.is_empty() {
         section(&mut text, "ALERTS OF IMPORTED RULES", alerts(&status.engine.alerts, status.engine.now));
     }
@@ -218,9 +226,10 @@ fn incidents(state: &State, now: Timestamp) -> Vec<Vec<String>> {
         let run = incident.ran.values().next_back().and_then(|run| Some((run, state.rollbacks.get(run)?)));
         let rollback = match run {
             Some((id, run)) => format!("rollback {id} {}", run.phase),
-            None => match &incident.refused {
-                Some(refusal) => format!("no rollback: {refusal}"),
-                None => String::new(),
+            None => match (&incident.refused, &incident.recommended) {
+                (Some(refusal), _) => format!("no rollback: {refusal}"),
+                (None, Some(plan)) => format!("RECOMMENDED: roll back by {plan}"),
+                (None, None) => String::new(),
             },
         };
         let since = format!("for {}", now.since(incident.since).rounded());

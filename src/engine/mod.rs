@@ -29,10 +29,10 @@ use serde::{Deserialize, Serialize};
 
 use decision::{Decision, Event, Happening, IllegalTransition, Input, Origin, Phase, Setup, State};
 use evaluation::{
-    ActiveAlert, Check, CheckKey, FailingRule, GroupLook, Measurements, OWN_PACE, OWN_SOURCE,
-    SavedMeasurements, SourceLook, TriggerLook, Watch,
+    ActiveAlert, BudgetLook, Check, CheckKey, FailingRule, GroupLook, Measurements, OWN_PACE, OWN_SOURCE,
+    ObjectiveLook, SavedMeasurements, SourceLook, TriggerLook, Watch,
 };
-use model::{RollbackId, SourceName};
+use model::{RollbackId, Sample, SourceName};
 use rules::Condition;
 use series::{Observation, Selector, Store};
 use time::{Span, Timestamp};
@@ -58,6 +58,12 @@ pub struct Status {
     pub sources: Vec<SourceLook>,
     /// Every trigger.
     pub triggers: Vec<TriggerLook>,
+    /// How well every target keeps its promises.
+    #[serde(default)]
+    pub objectives: Vec<ObjectiveLook>,
+    /// Every error budget.
+    #[serde(default)]
+    pub budgets: Vec<BudgetLook>,
     /// Every imported alert that is pending or firing.
     #[serde(default)]
     pub alerts: Vec<ActiveAlert>,
@@ -108,7 +114,8 @@ impl Engine {
         if own.is_none() {
             return Input::Judged(self.measurements.look(&watch, now));
         }
-        let said = own_series::observe(&self.setup, &self.state, now);
+        let promises = self.measurements.own_samples(&watch, now);
+        let said = own_series::observe(&self.setup, &self.state, promises, now);
         self.observed_itself = Some(now);
         self.said.push(self.measurements.kept_of(&said));
         Input::Judged(self.measurements.observe(&said, &watch))
@@ -205,6 +212,11 @@ impl Engine {
         self.measurements.triggers(&self.watch(self.state.now))
     }
 
+    /// Returns what Rearguard tells of promises and budgets as series of its own.
+    pub fn own_samples(&self, now: Timestamp) -> Vec<Sample> {
+        self.measurements.own_samples(&self.watch(now), now)
+    }
+
     /// Returns how far back the rules look.
     pub fn retention(&self) -> Span {
         self.measurements.retention()
@@ -223,6 +235,8 @@ impl Engine {
             now,
             sources: self.measurements.sources(),
             triggers: self.measurements.triggers(&watch),
+            objectives: self.measurements.objectives(&watch, now),
+            budgets: self.measurements.budgets(&watch, now),
             alerts: self.measurements.alerts(),
             failing_rules: self.measurements.failing_rules(&watch),
             series,

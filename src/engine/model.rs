@@ -426,6 +426,8 @@ names! {
     PolicyName,
     /// The name of a calendar: times of the week in a time zone.
     CalendarName,
+    /// The name of an error budget.
+    BudgetName,
 }
 
 /// The identity of one journal; the first half of every id, so that ids of two journals never meet.

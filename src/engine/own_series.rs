@@ -1,6 +1,6 @@
 //! What the engine says of itself: the answers of the built-in source `rearguard`.
 //!
-//! They are made from the state alone and go the same way as any other source's answers, so that rules, windows, restarts
+//! They are made from the state and from what is known of promises, and go the same way as any other source's answers, so that rules, windows, restarts
 //! and tests need to know nothing of them.
 
 use crate::engine::decision::{Deployment, DeploymentResult, Outcome, Setup, State, Target};
@@ -28,9 +28,9 @@ const OUTCOMES: [(Outcome, &str); 4] = [
     (Outcome::TimedOut, "timed_out"),
 ];
 
-/// Returns what is known at `now`.
-pub(super) fn observe(setup: &Setup, state: &State, now: Timestamp) -> Observation {
-    let mut samples = Samples { at: now, all: Vec::new() };
+/// Returns what is known at `now`; `promises` is what measurements know of objectives and budgets.
+pub(super) fn observe(setup: &Setup, state: &State, promises: Vec<Sample>, now: Timestamp) -> Observation {
+    let mut samples = Samples { at: now, all: promises };
     for (name, target) in &setup.targets {
         samples.deployments(name, state);
         samples.rollbacks(name, target, state);

@@ -151,6 +151,7 @@ fn incidents_of(connection: &Connection, what: &Happening) -> rusqlite::Result<V
         | Happening::IncidentResolved { incident, .. }
         | Happening::RollbackDecided { incident, .. }
         | Happening::RollbackNotBegun { incident, .. }
+        | Happening::RollbackRecommended { incident, .. }
         | Happening::PageDecided { incident, .. } => Ok(vec![number(incident.0)]),
         Happening::StepIntended { order, .. } => Ok(vec![number(order.facts.incident.0)]),
         Happening::StepStarted { rollback, .. }

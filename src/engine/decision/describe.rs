@@ -116,6 +116,14 @@ impl fmt::Display for Happening {
             Self::RollbackNotBegun { incident, target, plan, refusal } => {
                 write!(f, "no rollback of {target} by `{plan}` for {incident}: {refusal}")
             }
+            Self::RollbackRecommended { incident, target, recommended, violations, .. } => {
+                let why = violations.join(", ");
+                write!(
+                    f,
+                    "rollback of {target} by `{recommended}` is RECOMMENDED for {incident}: {}",
+                    OneLine(&why)
+                )
+            }
             page @ (Self::Escalated { .. }
             | Self::Overdue { .. }
             | Self::TaskDone { .. }
@@ -315,6 +323,7 @@ impl fmt::Display for Refusal {
             Self::Journal(why) => write!(f, "the journal cannot be written: {}", OneLine(why)),
             Self::Stopping => f.write_str("the daemon is going down"),
             Self::RestsOnAbsence => f.write_str("absence never acts by itself"),
+            Self::Permissive => f.write_str("the budget is `permissive`: it pages and never acts"),
             Self::SourceFailed(source) => {
                 write!(f, "source {source} does not answer; it begins if the alert still fires once it does")
             }

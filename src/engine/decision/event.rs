@@ -276,6 +276,23 @@ pub enum Happening {
         /// Why not.
         refusal: Refusal,
     },
+    /// People are advised to roll back; nothing is done by itself.
+    RollbackRecommended {
+        /// For which incident.
+        incident: IncidentId,
+        /// What should be rolled back.
+        target: TargetName,
+        /// How.
+        recommended: PlanName,
+        /// Why.
+        reason: String,
+        /// Every promise and trigger of the target that is broken for long enough.
+        violations: Vec<String>,
+        /// What runs there, where that is known.
+        version: Option<String>,
+        /// Wall time, in milliseconds since 1970.
+        unix_ms: i64,
+    },
     /// A step may be prepared.
     StepIntended {
         /// What exactly.
@@ -433,6 +450,8 @@ pub enum Refusal {
     Stopping,
     /// Series that are not there can make the imported alert fire, and absence never acts by itself (E2).
     RestsOnAbsence,
+    /// The budget is enforced by pages alone.
+    Permissive,
     /// A source that the imported rule reads does not answer: what it says may be half of the truth (E2).
     SourceFailed(SourceName),
 }

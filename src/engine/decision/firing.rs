@@ -95,9 +95,10 @@ impl Draft<'_> {
                     }
                 }
             }
-        } else {
+        } else if firing.then.recommend.is_none() {
             details.push("No rollback is configured for this trigger.".to_owned());
         }
+        details.extend(self.recommend(incident, firing));
         details.extend(firing.details.iter().cloned());
         self.page_incident(incident, MessageKind::Trigger, firing.summary.clone(), details);
         if let Some((plan, why)) = refused {
@@ -112,7 +113,7 @@ impl Draft<'_> {
     /// Returns whether a refusal must be paged by itself: a shadow and a rollback under way are told in the page anyway.
     fn calls_for_a_human(&self, refusal: &Refusal) -> bool {
         match refusal {
-            Refusal::Shadow | Refusal::OutOfScope(_) => false,
+            Refusal::Shadow | Refusal::Permissive | Refusal::OutOfScope(_) => false,
             Refusal::Joined(rollback) => {
                 let run = self.state().rollbacks.get(rollback);
                 run.is_some_and(|run| matches!(run.phase, Phase::InDoubt { .. }))
@@ -153,8 +154,10 @@ impl Draft<'_> {
         let permit = super::arbitration::permit(self.state(), self.setup, self.now, incident, target, plan);
         let scopes = super::scopes::scopes_of(self.state(), self.setup, target, self.now);
         let unmet = scopes.unmet(&firing.then.rollback_during);
-        let barred =
-            unmet.map(|word| Refusal::OutOfScope(word.to_string())).or_else(|| firing.barred.clone());
+        let barred = unmet
+            .map(|word| Refusal::OutOfScope(word.to_string()))
+            .or_else(|| firing.barred.clone())
+            .or_else(|| self.barred_by_budget(firing.key));
         let permit = match (permit, barred) {
             // What is done already says more than what it may not do.
             (Err(done @ (Refusal::Joined(_) | Refusal::AlreadyRun(_))), _) => Err(done),

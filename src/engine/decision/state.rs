@@ -20,9 +20,6 @@ use crate::engine::time::{Span, Timestamp};
 /// How many starts of rollbacks a target remembers; configured caps must be smaller.
 pub const STARTS_REMEMBERED: usize = 100;
 
-/// How many ended rollbacks and resolved incidents stay in memory; all of them stay in the journal.
-const ENDED_REMEMBERED: usize = 50;
-
 /// Everything that decisions remember. Equal to its events, applied in order (E6).
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct State {
@@ -123,6 +120,9 @@ pub struct Incident {
     pub ran: BTreeMap<PlanName, RollbackId>,
     /// Why a wanted rollback was not begun, if one was not.
     pub refused: Option<Refusal>,
+    /// The plan that people were advised to run, if they were.
+    #[serde(default)]
+    pub recommended: Option<PlanName>,
     /// Dedup keys that are open at receivers, with those receivers.
     pub open_keys: BTreeMap<String, BTreeSet<ReceiverName>>,
 }
@@ -236,6 +236,7 @@ impl State {
             | Happening::Overdue { .. }
             | Happening::TaskDone { .. }
             | Happening::IncidentResolved { .. }
+            | Happening::RollbackRecommended { .. }
             | Happening::RollbackNotBegun { .. } => self.change_incident(event)?,
             Happening::RollbackDecided { .. } => self.begin_rollback(event)?,
             Happening::StepIntended { .. }
@@ -325,6 +326,7 @@ impl State {
                     due: due.clone(),
                     ran: BTreeMap::new(),
                     refused: None,
+                    recommended: None,
                     open_keys: BTreeMap::new(),
                 };
                 self.incidents.insert(*incident, opened);
@@ -337,6 +339,9 @@ impl State {
             Happening::IncidentResolved { incident, .. } => {
                 self.open_mut(*incident)?.resolved_at = Some(event.at);
                 self.forget_old();
+            }
+            Happening::RollbackRecommended { incident, recommended, .. } => {
+                self.open_mut(*incident)?.recommended = Some(recommended.clone());
             }
             Happening::RollbackNotBegun { incident, refusal, .. } => {
                 self.open_mut(*incident)?.refused = Some(refusal.clone());
@@ -468,30 +473,6 @@ impl State {
             Some(incident) if incident.resolved_at.is_none() => Ok(incident),
             Some(_) => Err(format!("{id} is resolved")),
             None => Err(format!("there is no {id}")),
-        }
-    }
-
-    /// Drops the oldest of what is over, so that memory is bounded.
-    fn forget_old(&mut self) {
-        let busy: BTreeSet<_> = self.pages.values().map(|page| page.incident).collect();
-        let over: Vec<_> = self
-            .incidents
-            .iter()
-            .filter(|(id, incident)| incident.resolved_at.is_some() && !busy.contains(id))
-            .map(|(id, _)| *id)
-            .collect();
-        for id in over.iter().rev().skip(ENDED_REMEMBERED) {
-            self.incidents.remove(id);
-        }
-        let open: BTreeSet<_> = self.incidents.keys().copied().collect();
-        let ended: Vec<_> = self
-            .rollbacks
-            .iter()
-            .filter(|(_, rollback)| rollback.has_ended() && !open.contains(&rollback.incident))
-            .map(|(id, _)| *id)
-            .collect();
-        for id in ended {
-            self.rollbacks.remove(&id);
         }
     }
 }

@@ -19,6 +19,8 @@ use crate::engine::series::{FailureKind, Interest, Observation, Selector, Source
 use crate::engine::time::{Span, Timestamp};
 use judge::{Watched, Windows, key_of};
 use measure::Eyes;
+use promises::Promises;
+pub use promises::{SavedBudget, SavedPromises};
 use versions::version_selector;
 
 pub use hours::Hours;
@@ -38,6 +40,8 @@ pub struct Measurements {
     retention: Span,
     /// The newest observation: answers that come late are judged no earlier than what was judged before them.
     newest: Timestamp,
+    /// What is promised.
+    promises: Promises,
     /// The imported groups.
     groups: Groups,
     /// Since when every source has answered or failed; no group is evaluated before.
@@ -78,6 +82,7 @@ impl Measurements {
             heard: BTreeMap::new(),
             retention: MIN_RETENTION,
             newest: now,
+            promises: Promises::default(),
             groups: Groups::default(),
             ready: None,
             unseen: BTreeSet::new(),
@@ -109,7 +114,7 @@ impl Measurements {
         }
         let plain = watch.rules.triggers.values().flat_map(|trigger| trigger.conditions());
         let all = plain.chain(read_instead.iter().map(|(condition, _)| *condition));
-        for compare in all.flat_map(Condition::compares) {
+        for compare in all.chain(Self::promised(watch)).flat_map(Condition::compares) {
             selectors.extend(compare.indicator.query.selectors().cloned());
             retention = retention.max(compare.indicator.query.reach());
         }
@@ -118,6 +123,10 @@ impl Measurements {
             let queries = condition.compares().into_iter().map(|compare| &compare.indicator.query);
             let selected = queries.flat_map(|query| query.selectors());
             selectors.extend(selected.map(|selector| selector.over(elsewhere.clone())));
+        }
+        for query in Self::budget_queries(watch) {
+            selectors.extend(query.selectors().cloned());
+            retention = retention.max(query.reach());
         }
         retention = retention.max(self.watch_groups(watch, &mut selectors, now));
         selectors.extend(watch.versions.iter().filter_map(|(_, detect)| version_selector(detect)));
@@ -150,6 +159,7 @@ impl Measurements {
             self.heard.entry(source.clone()).or_insert_with(new);
         }
         self.note_ready(now);
+        self.promises.retain(watch);
         self.keep_hours(watch.rules);
         self.outside.retain(|id, _| watch.rules.triggers.get(id).is_some_and(|rule| !rule.during.is_empty()));
         self.windows.retain(|key, watched| {
@@ -175,6 +185,7 @@ impl Measurements {
             }
         }
         self.store.restarted();
+        self.promises.restore(saved.promises, watch);
         self.restore_hours(saved.hours);
         self.groups.restore(saved.groups, self.newest, &self.store);
         for saved in saved.windows {
@@ -189,8 +200,12 @@ impl Measurements {
     /// Returns every window that is not empty and every group, to be saved.
     pub fn saved(&self) -> SavedMeasurements {
         let windows = self.windows.iter().filter_map(|(key, watched)| watched.saved(key));
-        let hours = self.hours.iter().map(|(key, hours)| (key.clone(), hours.clone()));
-        SavedMeasurements { windows: windows.collect(), groups: self.groups.saved(), hours: hours.collect() }
+        SavedMeasurements {
+            windows: windows.collect(),
+            groups: self.groups.saved(),
+            hours: self.hours.iter().map(|(key, hours)| (key.clone(), hours.clone())).collect(),
+            promises: self.promises.saved(),
+        }
     }
 
     /// Takes in one observation and judges whatever needs its source.
@@ -220,12 +235,14 @@ impl Measurements {
         }
         self.unseen.remove(source);
         self.note_ready(now);
+        self.count_events(source, watch, now);
         self.note_hours(source, watch, now);
         let rules = watch.rules.triggers.values().filter(|rule| rule.sources.contains(source));
         let (within, outside) = self.within_scope(rules, watch, now);
         let judgements: Vec<Judgement> =
             within.into_iter().flat_map(|rule| self.judge(rule, source, watch, now)).collect();
         let checks = watch.checks.iter().filter_map(|check| self.check(check, source, watch, now)).collect();
+        self.keep_scores(source, watch, now);
         let mut judged = self.look(watch, now);
         judged.judgements = judgements;
         judged.checks = checks;
@@ -407,6 +424,7 @@ mod hours;
 mod imported;
 mod judge;
 mod measure;
+mod promises;
 mod scope;
 mod versions;
 

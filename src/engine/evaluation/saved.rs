@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use serde::{Deserialize, Serialize};
 
 use super::groups::SavedGroup;
-use super::measurements::{Hours, MAX_RESTORE_GAP};
+use super::measurements::{Hours, MAX_RESTORE_GAP, SavedPromises};
 use super::verdict::TriggerKey;
 use super::window::Window;
 use crate::engine::model::{IndicatorName, TargetName};
@@ -19,6 +19,8 @@ pub struct SavedMeasurements {
     pub windows: Vec<SavedWindow>,
     /// Every imported group that was evaluated.
     pub groups: Vec<SavedGroup>,
+    /// What budgets have counted, and the scores of late; good for any gap, they know when they were taken.
+    pub promises: SavedPromises,
     /// What indicators are at each hour of the day, where that is kept.
     pub hours: Vec<((TargetName, IndicatorName), Hours)>,
 }
@@ -56,6 +58,8 @@ enum Stored {
         #[serde(default)]
         groups: Vec<SavedGroup>,
         #[serde(default)]
+        promises: SavedPromises,
+        #[serde(default)]
         hours: Vec<((TargetName, IndicatorName), Hours)>,
     },
 }
@@ -64,7 +68,7 @@ impl From<Stored> for SavedMeasurements {
     fn from(stored: Stored) -> Self {
         match stored {
             Stored::Windows(windows) => Self { windows, ..Self::default() },
-            Stored::All { windows, groups, hours } => Self { windows, groups, hours },
+            Stored::All { windows, groups, promises, hours } => Self { windows, groups, promises, hours },
         }
     }
 }

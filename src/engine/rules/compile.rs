@@ -1,7 +1,9 @@
 //! All rule files together -> one [`RuleSet`], or every problem in any of them.
 
+mod budgets;
 mod fingerprint;
 mod names;
+mod objectives;
 mod triggers;
 mod windows;
 
@@ -115,14 +117,16 @@ pub fn compile(rule_files: RuleFiles<'_>, catalog: &Catalog, out: &mut Findings)
             };
             compiled.indicators.insert(scope.target.clone(), &indicator.name.value, declaration);
         }
-        pending.push((scope, written.triggers));
+        pending.push((scope, written));
     }
     groups.sort_by(|a, b| (&a.file, &a.name).cmp(&(&b.file, &b.name)));
     prometheus::settle(&mut groups);
     compiled.rules.groups = groups.into_iter().map(Arc::new).collect();
-    for (scope, triggers) in pending {
+    for (scope, written) in pending {
+        objectives::compile(&written, &scope, catalog, &mut compiled, out);
+        budgets::compile(&written, &scope, catalog, &mut compiled, out);
         let scope = TriggerScope { file: &scope, indicators: &compiled.indicators, catalog };
-        for written in &triggers {
+        for written in &written.triggers {
             let target = &scope.file.target;
             let key = (target.clone(), TriggerName::from(written.name.value.as_str()));
             if let Some(first) = first_places.get(&key) {
@@ -218,6 +222,9 @@ pub fn consequence(
     if let Some(plan) = &written.rollback {
         check_plan(plan, target, catalog, out);
     }
+    if let Some(plan) = &written.recommend {
+        check_plan(plan, target, catalog, out);
+    }
     if let Some(policy) = &written.page
         && !catalog.policies.contains(policy.value.as_str())
     {
@@ -227,6 +234,7 @@ pub fn consequence(
     Then {
         rollback: written.rollback.as_ref().map(|plan| PlanName::from(plan.value.as_str())),
         rollback_during: during::link(&written.rollback_during, &catalog.calendars, out),
+        recommend: written.recommend.as_ref().map(|plan| PlanName::from(plan.value.as_str())),
         page: written.page.as_ref().map(|policy| PolicyName::from(policy.value.as_str())),
     }
 }

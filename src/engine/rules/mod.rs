@@ -25,7 +25,8 @@ pub use compile::{Catalog, Compiled, Lookup, RuleFiles, Verified};
 pub use diagnostic::{Diagnostic, Findings, Level, Place, SourceFile};
 pub use groups::{Group, GroupRule, GroupRuleKind, Route};
 pub use set::{
-    Absence, Across, Clear, Clock, Compare, Comparison, Condition, During, Indicator, LevelOf, NoData,
-    PAGE_AFTER, RuleSet, Scope, Test, Then, Threshold, Trigger, Unit, WindowSpec,
+    Absence, Across, Budget, BurnRate, Clear, Clock, Compare, Comparison, Condition, During, Enforcement,
+    Indicator, LevelOf, NoData, Objectives, PAGE_AFTER, Promise, RuleSet, Scope, Scoring, Test, Then,
+    Threshold, Trigger, Unit, Weights, WindowSpec,
 };
 pub use template::Template;

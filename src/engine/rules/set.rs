@@ -8,16 +8,19 @@ use serde::{Deserialize, Serialize};
 
 mod absence;
 mod condition;
+mod objectives;
 mod window;
 
 pub use absence::{Absence, NoData, PAGE_AFTER};
 pub use condition::{Compare, Comparison, Condition, Test, Threshold};
+pub use objectives::{Budget, BurnRate, Enforcement, Objectives, Promise, Scoring, Weights};
 pub use window::WindowSpec;
 
 use super::baseline::BaselineSpec;
 use super::groups::Group;
 use crate::engine::model::{
-    CalendarName, IndicatorName, PlanName, PolicyName, Severity, SourceName, TargetName, TriggerName,
+    BudgetName, CalendarName, IndicatorName, PlanName, PolicyName, Severity, SourceName, TargetName,
+    TriggerName,
 };
 use crate::engine::promql::Plan as QueryPlan;
 use crate::engine::time::Span;
@@ -29,6 +32,10 @@ pub struct RuleSet {
     pub triggers: BTreeMap<(TargetName, TriggerName), Arc<Trigger>>,
     /// The imported groups, ordered by file and name.
     pub groups: Vec<Arc<Group>>,
+    /// What is promised and scored, one set per target. Each promise has a trigger of its own among `triggers`.
+    pub objectives: BTreeMap<TargetName, Arc<Objectives>>,
+    /// The error budgets, by target and name. Each of their burn rates has a trigger of its own among `triggers`.
+    pub budgets: BTreeMap<(TargetName, BudgetName), Arc<Budget>>,
 }
 
 /// A named expression with a unit: what is measured.
@@ -99,6 +106,8 @@ pub struct Trigger {
     pub during: Vec<During>,
     /// Which level of which trigger it is.
     pub level: Option<LevelOf>,
+    /// The burn rate that it watches in place of its condition, which then only speaks for it.
+    pub burn_rate: Option<BurnRate>,
     /// How bad it is.
     pub severity: Severity,
     /// The page's first line, with `{placeholders}`.
@@ -208,6 +217,8 @@ pub struct Then {
     pub rollback: Option<PlanName>,
     /// When it may be run; outside of it the trigger only pages. Empty is always.
     pub rollback_during: Vec<During>,
+    /// The plan that people are advised to run; never run by itself.
+    pub recommend: Option<PlanName>,
     /// The policy that is notified.
     pub page: Option<PolicyName>,
 }
@@ -229,6 +240,7 @@ impl Trigger {
             no_data: NoData::default(),
             during: Vec::new(),
             level: None,
+            burn_rate: None,
             severity: Severity::High,
             summary: None,
             runbook: None,

@@ -1,6 +1,11 @@
 //! The rule file as written: typed, with places, nothing looked up yet.
 
+mod budgets;
 mod due;
+mod objectives;
+
+pub use budgets::{WrittenBudget, WrittenBurnRate};
+pub use objectives::{WrittenObjectives, WrittenPromise, WrittenWeights};
 mod triggers;
 mod windows;
 
@@ -29,6 +34,10 @@ pub struct RuleFile {
     pub indicators: Vec<WrittenIndicator>,
     /// What is promised.
     pub triggers: Vec<WrittenTrigger>,
+    /// What is scored.
+    pub objectives: Option<Box<WrittenObjectives>>,
+    /// What is spent.
+    pub budgets: Vec<WrittenBudget>,
 }
 
 /// An indicator as written.
@@ -49,6 +58,8 @@ pub struct WrittenIndicator {
 pub struct WrittenThen {
     /// The plan that is run.
     pub rollback: Option<Scalar>,
+    /// The plan that people are advised to run.
+    pub recommend: Option<Scalar>,
     /// When it may be run.
     pub rollback_during: Vec<WrittenDuring>,
     /// The policy that is notified.
@@ -72,8 +83,8 @@ pub struct WrittenRoute {
 
 const FILE: Shape = Shape {
     what: "a rule file",
-    keys: &["target", "sources", "indicators", "triggers", "groups"],
-    later: &["objectives", "budgets", "gates", "interval"],
+    keys: &["target", "sources", "indicators", "triggers", "objectives", "budgets", "groups"],
+    later: &["gates", "interval"],
 };
 
 const INDICATOR: Shape = Shape {
@@ -84,7 +95,7 @@ const INDICATOR: Shape = Shape {
 
 const ROLLBACK: Shape = Shape { what: "`rollback`", keys: &["plan", "during"], later: &[] };
 
-const THEN: Shape = Shape { what: "`then`", keys: &["rollback", "page"], later: &["recommend", "veto"] };
+const THEN: Shape = Shape { what: "`then`", keys: &["rollback", "recommend", "page"], later: &["veto"] };
 
 /// The severities by the words that rule files use.
 pub const SEVERITIES: [(&str, Severity); 4] = [
@@ -126,7 +137,9 @@ pub fn read(root: &Node, out: &mut Findings) -> RuleFile {
         }
         None => Vec::new(),
     };
-    RuleFile { target, sources, indicators, triggers }
+    let objectives = fields.get("objectives").and_then(|node| objectives::read(node, out)).map(Box::new);
+    let budgets = fields.get("budgets").map_or_else(Vec::new, |node| budgets::read(node, out));
+    RuleFile { target, sources, indicators, triggers, objectives, budgets }
 }
 
 fn indicator(name: &Scalar, node: &Node, out: &mut Findings) -> Option<WrittenIndicator> {
@@ -162,14 +175,15 @@ pub fn read_then(node: &Node, out: &mut Findings) -> WrittenThen {
         // It has been reported, and something was meant to follow.
         return WrittenThen { something: true, ..WrittenThen::default() };
     };
-    let supported = then.get("rollback").is_some() || then.get("page").is_some();
+    let supported = ["rollback", "recommend", "page"].iter().any(|key| then.get(key).is_some());
     let (rollback, rollback_during) =
         then.get("rollback").map_or((None, Vec::new()), |node| rollback(node, out));
     WrittenThen {
         rollback,
         rollback_during,
+        recommend: then.get("recommend").and_then(|node| text(node, "`recommend`", out)).cloned(),
         page: then.get("page").and_then(|node| text(node, "`page`", out)).cloned(),
-        something: supported || then.has_later("recommend") || then.has_later("veto"),
+        something: supported || then.has_later("veto"),
     }
 }
 

@@ -147,7 +147,10 @@ impl Measurements {
         if let Across::Per(_) = rule.across {
             return self.judge_each(rule, eyes, at);
         }
-        let measured = self.measure_across(&rule.when, &rule.across, eyes);
+        let measured = match &rule.burn_rate {
+            Some(rate) => self.burns(rule, rate, watch, now),
+            None => self.measure_across(&rule.when, &rule.across, eyes),
+        };
         let given = rule.given.as_ref().map(|given| self.measure(given, eyes));
         let clear = rule.clear.as_ref().and_then(|clear| clear.when.as_ref());
         let clear = clear.map(|when| self.measure_across(when, &rule.across, eyes));

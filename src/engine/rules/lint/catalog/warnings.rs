@@ -59,6 +59,14 @@ pub const WARNINGS: &[Explanation] = &[
         "(no file, or one with rules)",
     ),
     warning(
+        "impossible-burn-rate",
+        "a burn rate that an error budget can never reach",
+        "With every event bad, a budget burns at 1 / (1 - objective): 10 at 90 %. A rate at or above that never fires,\n\
+         however bad it gets. The defaults ask for 14.4 and need an objective above 93.06 %.",
+        "objective: 90%",
+        "objective: 90%, burn_rates: [{ long: 1h, short: 5m, above: 5, severity: critical }]",
+    ),
+    warning(
         "inverted-baseline",
         "a comparison with a baseline that the baseline itself meets, or nearly",
         "Relative to what was before, more than 1x is an increase and less than 1x a decrease. The other way round the\n\
