@@ -4,6 +4,7 @@ mod check;
 mod client;
 pub mod demo;
 mod deployment;
+mod explain;
 mod incident;
 mod logging;
 mod query;
@@ -85,6 +86,8 @@ enum Command {
     Test(test::TestArguments),
     /// Show what is watched, what is waited on, and why nothing was done
     Status(status::StatusArguments),
+    /// Explain a trigger: what it sees, what it waits for, why it did or did not act
+    Explain(explain::ExplainArguments),
     /// List incidents, or tell the whole story of one
     Incident(incident::IncidentArguments),
     /// Settle a rollback that is in doubt
@@ -142,6 +145,7 @@ pub fn main() -> ExitCode {
         Command::Query(arguments) => query::run(&arguments),
         Command::Test(arguments) => test::run(&arguments),
         Command::Status(arguments) => status::run(&arguments),
+        Command::Explain(arguments) => explain::run(&arguments),
         Command::Incident(arguments) => incident::run(&arguments),
         Command::Deployment(arguments) => deployment::run(&arguments),
         Command::Rollback(arguments) => rollback::run(&arguments),

@@ -16,7 +16,8 @@ use super::listener::Listening;
 use super::queries::answer::Answered;
 use super::queries::{Queries, Question};
 use crate::engine::decision::{Command, DeploymentNews};
-use crate::engine::model::{IncidentId, RollbackId, TargetName};
+use crate::engine::explanation::Explanation;
+use crate::engine::model::{IncidentId, RollbackId, TargetName, TriggerName};
 use crate::journal::{Reader, Record};
 
 /// How long one request may be: room for the longest expression, escaped.
@@ -38,6 +39,11 @@ pub enum Request {
         /// Whether to go on as new ones come.
         #[serde(default)]
         follow: bool,
+    },
+    /// Why a trigger does what it does.
+    Explain {
+        /// Its name.
+        trigger: TriggerName,
     },
     /// The value of an expression.
     Query(Question),
@@ -70,6 +76,8 @@ pub enum Request {
 pub enum Answer {
     /// How things stand.
     Status(Box<DaemonStatus>),
+    /// One for each label set and level of the trigger.
+    Explained(Vec<Explanation>),
     /// The value.
     Answered(Box<Answered>),
     /// It is done.
@@ -167,6 +175,7 @@ impl Peer {
                     continue;
                 }
                 Ok(Request::Status {}) => self.status().await,
+                Ok(Request::Explain { trigger }) => self.explain(trigger).await,
                 Ok(Request::Query(question)) => {
                     let answered = self.behind.queries.ask(question, None, Box::new).await;
                     answered.map_or_else(|error| Answer::Error(error.to_string()), Answer::Answered)
@@ -199,6 +208,15 @@ impl Peer {
                 Answer::Status(status)
             }
             Err(_) => Answer::Error("the engine is going down".to_owned()),
+        }
+    }
+
+    async fn explain(&self, trigger: TriggerName) -> Answer {
+        let (answer, explained) = oneshot::channel();
+        let sent = self.behind.inbox.send(Message::Explained { trigger, answer }).is_ok();
+        match explained.await {
+            Ok(explanations) if sent => Answer::Explained(explanations),
+            _ => Answer::Error("the engine is going down".to_owned()),
         }
     }
 

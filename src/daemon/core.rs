@@ -19,6 +19,8 @@ use super::systemd::Systemd;
 use crate::engine::Status;
 use crate::engine::decision::{Command, Effect, Input, Setup, counted};
 use crate::engine::evaluation::SavedMeasurements;
+use crate::engine::explanation::Explanation;
+use crate::engine::model::TriggerName;
 use crate::engine::series::Observation;
 use crate::engine::time::{Span, Timestamp};
 use crate::journal::{DurableEngine, Fatal, GoodSetup, Handled, Journal, SampleStore};
@@ -56,6 +58,13 @@ pub enum Message {
     },
     /// Somebody wants to know how things stand.
     Asked(oneshot::Sender<Box<DaemonStatus>>),
+    /// Somebody wants to know why a trigger does what it does.
+    Explained {
+        /// Its name.
+        trigger: TriggerName,
+        /// One for each of its label sets and levels; none where there is no such trigger.
+        answer: oneshot::Sender<Vec<Explanation>>,
+    },
     /// A query needs something to read.
     Needed(Need),
     /// Another set of files comes into force.
@@ -185,6 +194,9 @@ impl Core {
                 self.hand_out(handled);
             }
             Message::Asked(answer) => drop(answer.send(Box::new(self.status()))),
+            Message::Explained { trigger, answer } => {
+                drop(answer.send(self.engine.engine().explain(&trigger, clock.engine)));
+            }
             Message::Needed(need) => queries::hand_out(need, self.engine.engine(), self.clock.now()),
             Message::Files { setup, files, degraded } => {
                 let fingerprint = setup.fingerprint.clone();

@@ -14,6 +14,7 @@
 
 pub mod decision;
 pub mod evaluation;
+pub mod explanation;
 pub mod model;
 mod own_series;
 pub mod promql;
@@ -32,7 +33,8 @@ use evaluation::{
     ActiveAlert, BudgetLook, Check, CheckKey, FailingRule, GroupLook, Measurements, OWN_PACE, OWN_SOURCE,
     ObjectiveLook, SavedMeasurements, SourceLook, TriggerLook, Watch,
 };
-use model::{RollbackId, Sample, SourceName};
+use explanation::Explanation;
+use model::{RollbackId, Sample, SourceName, TriggerName};
 use rules::Condition;
 use series::{Observation, Selector, Store};
 use time::{Span, Timestamp};
@@ -243,6 +245,13 @@ impl Engine {
             samples,
             state: self.state.clone(),
         }
+    }
+
+    /// Explains every trigger of a name; of one with levels, every level. Empty where there is none.
+    pub fn explain(&self, name: &TriggerName, now: Timestamp) -> Vec<Explanation> {
+        let looks = self.measurements.triggers(&self.watch(now));
+        let sources = self.measurements.sources();
+        explanation::explain(name, (&self.setup, &self.state), (looks, &sources), now)
     }
 
     fn watch(&self, now: Timestamp) -> Watch<'_> {

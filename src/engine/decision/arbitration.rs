@@ -1,10 +1,32 @@
 //! Who may act: one rollback per target at a time, bounded, armed, and only with a journal (E3, E7).
 
 use super::event::Refusal;
+use super::scopes::scopes_of;
 use super::setup::{Mode, Setup};
 use super::state::State;
 use crate::engine::model::{IncidentId, PlanName, TargetName};
+use crate::engine::rules::Then;
 use crate::engine::time::Timestamp;
+
+/// Returns whether what `then` wants at `target` would be done now, for an open incident or for a new one.
+///
+/// # Errors
+/// Returns the first reason why not.
+pub fn would_roll_back(
+    state: &State,
+    setup: &Setup,
+    now: Timestamp,
+    incident: Option<IncidentId>,
+    target: &TargetName,
+    then: &Then,
+) -> Result<(), Refusal> {
+    let Some(plan) = &then.rollback else { return Ok(()) };
+    permit(state, setup, now, incident.unwrap_or(IncidentId(u64::MAX)), target, plan)?;
+    match scopes_of(state, setup, target, now).unmet(&then.rollback_during) {
+        Some(scope) => Err(Refusal::OutOfScope(scope.to_string())),
+        None => Ok(()),
+    }
+}
 
 /// Returns whether `incident` may run `plan` at `target` now.
 ///

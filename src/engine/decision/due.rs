@@ -36,9 +36,14 @@ impl Incident {
 }
 
 impl Rollback {
-    /// Returns whether every step is over and none has stopped the plan.
+    /// Returns whether every step is over and none has stopped the plan; what the proof says later does not change that.
     fn has_done_its_steps(&self) -> bool {
-        matches!(self.phase, Phase::Verifying { .. } | Phase::Ended { outcome: Outcome::Succeeded, .. })
+        match self.phase {
+            Phase::Verifying { .. } => true,
+            Phase::Ended { outcome: Outcome::Succeeded | Outcome::Partial, .. } => true,
+            Phase::Ended { outcome: Outcome::TimedOut, .. } => self.steps.len() == self.step_names.len(),
+            _ => false,
+        }
     }
 
     fn is_proven(&self) -> bool {

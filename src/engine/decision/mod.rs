@@ -26,6 +26,7 @@ mod scopes;
 pub mod setup;
 pub mod state;
 
+pub use arbitration::would_roll_back;
 pub use deployment::{
     Deployment, DeploymentNews, DeploymentPhase, DeploymentResult, DeploymentSettings, Ending, Origin, Stage,
 };

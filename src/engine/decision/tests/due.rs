@@ -68,6 +68,21 @@ fn s3_09_what_has_not_happened_in_time_is_paged_once_under_a_key_of_its_own() {
 }
 
 #[test]
+fn s3_09_a_proof_that_fails_later_does_not_undo_that_the_steps_were_done_in_time() {
+    let mut story = Story::new(clocked());
+    story.at(10).fire("Errors");
+    for _ in 0..2 {
+        story.at(20).end_step(StepResult::Succeeded);
+    }
+    story.at(46).check(Verdict::Breached);
+    story.at(60).feed(Input::Woke);
+    assert!(story.said("R1 partial"), "{:#?}", story.lines);
+    let late = overdue(&story.at(130).feed(Input::Woke));
+    assert_eq!(late.len(), 1, "{late:?}");
+    assert!(late[0].starts_with("app: OVERDUE: no rollback is proven within 2m: "), "{late:?}");
+}
+
+#[test]
 fn the_end_of_an_incident_stops_its_clocks_and_closes_their_page() {
     let mut story = Story::new(clocked());
     story.at(10).fire("Errors");

@@ -8,7 +8,8 @@ use super::outside::Outside;
 use super::stage::{Loaded, Stage};
 use super::story::{Line, Look, Story, Told};
 use super::written::Test;
-use crate::engine::decision::{Command, Effect, Happening, Input, TriggerState};
+use crate::engine::decision::{Command, Effect, Happening, Input, Setup, TriggerState};
+use crate::engine::evaluation::OWN_SOURCE;
 use crate::engine::model::{JournalId, Sample, SourceName};
 use crate::engine::promql::{EvalContext, Plan, Value};
 use crate::engine::series::{FailureKind, Observation, SourceFailure};
@@ -381,7 +382,7 @@ impl Session<'_> {
         self.daemon = Daemon::Up(Box::new(replay));
         self.outside.daemon_ended();
         self.take(&handled);
-        for source in self.files.setup.sources.keys().cloned().collect::<Vec<_>>() {
+        for source in asked(&self.files.setup).cloned().collect::<Vec<_>>() {
             self.queue.add(self.now, Due::Ask { life: self.life, source });
         }
         Ok(())
@@ -390,7 +391,7 @@ impl Session<'_> {
     /// A reload may bring sources that nobody asks yet.
     fn ask_new_sources(&mut self) {
         let before = &self.stage.loaded.setup.sources;
-        let new = self.files.setup.sources.keys().filter(|source| !before.contains_key(*source));
+        let new = asked(&self.files.setup).filter(|source| !before.contains_key(*source));
         for source in new.cloned().collect::<Vec<_>>() {
             self.queue.add(self.now, Due::Ask { life: self.life, source });
         }
@@ -434,4 +435,9 @@ impl Session<'_> {
 
 fn told(fatal: Fatal) -> String {
     format!("the daemon cannot go on: {fatal}")
+}
+
+/// The sources that somebody has to ask: not the one that is built in, which answers by itself.
+fn asked(setup: &Setup) -> impl Iterator<Item = &SourceName> {
+    setup.sources.keys().filter(|source| source.as_str() != OWN_SOURCE)
 }
