@@ -76,7 +76,7 @@ fn s3_09_a_proof_that_fails_later_does_not_undo_that_the_steps_were_done_in_time
     }
     story.at(46).check(Verdict::Breached);
     story.at(60).feed(Input::Woke);
-    assert!(story.said("R1 partial"), "{:#?}", story.lines);
+    assert!(story.said("R1 is PARTIAL"), "{:#?}", story.lines);
     let late = overdue(&story.at(130).feed(Input::Woke));
     assert_eq!(late.len(), 1, "{late:?}");
     assert!(late[0].starts_with("app: OVERDUE: no rollback is proven within 2m: "), "{late:?}");
