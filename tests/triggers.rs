@@ -125,6 +125,11 @@ fn story(triggers: &str, series: &[(&str, &str)]) -> Vec<String> {
 
 /// The same; before the given tick the daemon dies, and is back at once.
 fn story_with_restart(triggers: &str, series: &[(&str, &str)], restart: Option<usize>) -> Vec<String> {
+    lived(triggers, series, restart).ledger().events().iter().filter_map(told).collect()
+}
+
+/// Feeds the scripts and returns the engine as it is then.
+fn lived(triggers: &str, series: &[(&str, &str)], restart: Option<usize>) -> Replay {
     let setup = Arc::new(setup(triggers));
     let mut saved = Saved::default();
     let ledger = MemoryLedger::new(JournalId::new("test"));
@@ -156,7 +161,7 @@ fn story_with_restart(triggers: &str, series: &[(&str, &str)], restart: Option<u
             }
         }
     }
-    replay.ledger().events().iter().filter_map(told).collect()
+    replay
 }
 
 fn told(event: &Event) -> Option<String> {
@@ -466,4 +471,39 @@ fn bad_triggers_are_told_where_they_are_all_at_once() {
     let problems = rules(&file(&all)).err().unwrap_or_default();
     let codes: Vec<&str> = problems.iter().filter_map(|problem| problem.split(' ').next_back()).collect();
     assert_eq!(codes, ["short-window", "bad-window", "unknown-value", "duplicate-trigger"]);
+}
+
+#[test]
+fn what_a_trigger_waits_for_and_why_it_does_not_act_is_explained() {
+    let cases = [
+        ("0.01x4", "a breach: now 1% against errors > 2%", "would be begun"),
+        ("0.03x4", "up to 45s more of breach: 15s of 1m are proven", "would be begun"),
+        (
+            "0.03x16",
+            "the promise must hold again before it ends",
+            "it was run for this incident before, as R1",
+        ),
+        ("!x2", "it cannot be judged: source app failed: connection refused", "would be begun"),
+    ];
+    let terms = "when: errors > 2%, for: 60s, then: { rollback: back, page: oncall }";
+    for (script, waits_for, refused) in cases {
+        let replay = lived(&format!("  - {{ name: T, {terms} }}\n"), &[("errors", script)], None);
+        let explained = replay.engine().explain(&"T".into(), replay.clock().engine);
+        let [only] = explained.as_slice() else { panic!("{script}: {explained:?}") };
+        let (_, why_not) = only.rollback.clone().expect("one is wanted");
+        let why_not = why_not.unwrap_or_else(|| "would be begun".to_owned());
+        assert_eq!(
+            (only.waits_for.join("; "), why_not),
+            (waits_for.to_owned(), refused.to_owned()),
+            "{script}"
+        );
+    }
+    let replay = lived(&trigger("when: errors > 2%"), &[("errors", "0")], None);
+    assert_eq!(replay.engine().explain(&"Nobody".into(), at(0)), []);
+    let levels =
+        "  - { name: T, levels: { warning: { when: errors > 1% }, critical: { when: errors > 2% } } }\n";
+    let replay = lived(levels, &[("errors", "0")], None);
+    let names =
+        replay.engine().explain(&"T".into(), at(0)).into_iter().map(|e| e.look.key.trigger.to_string());
+    assert_eq!(names.collect::<Vec<_>>(), ["T/critical", "T/warning"]);
 }

@@ -63,12 +63,12 @@ fn one(
     let open = state.open_incident(&Cause::Trigger(look.key.clone()));
     let incident = open.map(|id| {
         let refused = state.incidents.get(&id).and_then(|incident| incident.refused.as_ref());
-        (id, refused.map(ToString::to_string))
+        (id, refused.map(|refusal| state.tell_refusal(refusal, now)))
     });
     let rollback = rule.then.rollback.clone().map(|plan| {
         let absence = rule.no_data.can_breach().then_some(Refusal::RestsOnAbsence);
         let refused = would_roll_back(state, setup, now, open, &rule.target, &rule.then).err().or(absence);
-        (plan, refused.map(|refusal| refusal.to_string()))
+        (plan, refused.map(|refusal| state.tell_refusal(&refusal, now)))
     });
     Explanation {
         now,

@@ -7,6 +7,7 @@ use super::due;
 use super::effect::MessageKind;
 use super::event::{Cause, Happening, Refusal};
 use super::rollback::Phase;
+use super::state::State;
 use crate::engine::evaluation::{Evidence, TriggerKey};
 use crate::engine::model::{IncidentId, PlanName, RollbackId, Severity, TargetName};
 use crate::engine::report::Reason;
@@ -37,6 +38,30 @@ pub(super) struct Firing<'a> {
     pub(super) due: BTreeMap<Clock, Span>,
     /// Why it may not act, whatever the target allows.
     pub(super) barred: Option<Refusal>,
+}
+
+impl State {
+    /// Returns why a rollback is not begun, as a person wants to hear it at `now`.
+    pub fn tell_refusal(&self, refusal: &Refusal, now: Timestamp) -> String {
+        match refusal {
+            Refusal::Joined(rollback) => match self.rollbacks.get(rollback).map(|run| &run.phase) {
+                Some(Phase::InDoubt { .. }) => format!("{rollback} is in doubt and holds the target"),
+                _ => format!("{rollback} is under way already"),
+            },
+            // A person wants to hear how long, not until which instant of engine time.
+            Refusal::Cooldown { until } if *until > now => {
+                format!("the target cools down for another {}", until.since(now).rounded())
+            }
+            Refusal::Cooldown { .. } => "the target cooled down then".to_owned(),
+            Refusal::PastReturn { since, by } => {
+                let ago = now.since(*since).rounded();
+                format!(
+                    "the point of no return was passed {ago} ago ({by}): what it would bring back is gone"
+                )
+            }
+            other => other.to_string(),
+        }
+    }
 }
 
 impl Draft<'_> {
@@ -122,25 +147,9 @@ impl Draft<'_> {
         }
     }
 
-    /// Says in words why a rollback is not begun.
+    /// Returns why a rollback is not begun, as a person wants to hear it.
     pub(super) fn explain(&self, refusal: &Refusal) -> String {
-        match refusal {
-            Refusal::Joined(rollback) => match self.state().rollbacks.get(rollback).map(|run| &run.phase) {
-                Some(Phase::InDoubt { .. }) => format!("{rollback} is in doubt and holds the target"),
-                _ => format!("{rollback} is under way already"),
-            },
-            // A person wants to hear how long, not until which instant of engine time.
-            Refusal::Cooldown { until } => {
-                format!("the target cools down for another {}", until.since(self.now).rounded())
-            }
-            Refusal::PastReturn { since, by } => {
-                let ago = self.now.since(*since).rounded();
-                format!(
-                    "the point of no return was passed {ago} ago ({by}): what it would bring back is gone"
-                )
-            }
-            other => other.to_string(),
-        }
+        self.state().tell_refusal(refusal, self.now)
     }
 
     /// Returns the plan's run if it may begin, else the first reason why not.
