@@ -228,7 +228,7 @@ fn s1_01_a_stage_is_judged_once_it_has_settled_and_until_the_next_one() {
     assert_eq!(
         life.story(&["shop/Errors"]),
         [
-            "+90.000s  shop/Errors is pending, fires after 0s: errors > 1%, measured 2%",
+            "+90.000s  shop/Errors is pending: errors > 1%, measured 2%",
             "+90.000s  shop/Errors FIRES: errors > 1%, measured 2%",
             "+120.000s  shop/Errors is no longer judged: it is judged during stage 25% only",
         ]

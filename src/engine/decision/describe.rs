@@ -92,7 +92,11 @@ impl fmt::Display for Happening {
             }
             Self::TriggerPending { key, window, evidence } => {
                 let measured = Measured(evidence.as_ref());
-                write!(f, "{} is pending, fires after {window}{measured}", Named(key))
+                // Where observations are counted, or the first breach counts, there is no time to name.
+                match window.is_zero_or_negative() {
+                    true => write!(f, "{} is pending{measured}", Named(key)),
+                    false => write!(f, "{} is pending, fires after {window}{measured}", Named(key)),
+                }
             }
             Self::TriggerFiring { key, evidence, .. } => {
                 write!(f, "{} FIRES{}", Named(key), Measured(evidence.as_ref()))

@@ -14,7 +14,7 @@ use crate::engine::model::{
     IncidentId, Labels, PolicyName, ReceiverName, Severity, SourceName, TargetName, TriggerName,
 };
 use crate::engine::report::Reason;
-use crate::engine::rules::{Clear, Compare, Condition, PAGE_AFTER, Threshold, Trigger};
+use crate::engine::rules::{Clear, Compare, Condition, PAGE_AFTER, Threshold, Trigger, WindowSpec};
 use crate::engine::time::Span;
 
 /// How long a trigger may be neither good nor bad before that is an incident of its own (E2).
@@ -133,7 +133,12 @@ impl Draft<'_> {
 
     fn firing<'f>(&self, trigger: &'f Trigger, judgement: &'f Judgement) -> Firing<'f> {
         let shown = judgement.evidence.as_ref().map_or("no value", |evidence| evidence.shown.as_str());
-        let reason = format!("{} for {}: measured {shown}", trigger.when.text, trigger.window);
+        let reason = match trigger.window {
+            WindowSpec::Sustained { of, .. } if of.is_zero_or_negative() => {
+                format!("{}: measured {shown}", trigger.when.text)
+            }
+            window => format!("{} for {window}: measured {shown}", trigger.when.text),
+        };
         let labels = &judgement.key.labels;
         let mut details = Vec::new();
         if !labels.is_empty() {
