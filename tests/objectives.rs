@@ -1,20 +1,21 @@
 //! Objectives, recommendations and error budgets from the rule file to what follows, under virtual time.
 
-use std::collections::BTreeSet;
+#[path = "virtual_world/armed.rs"]
+mod virtual_world;
+
 use std::sync::Arc;
 
 use rearguard::engine::Engine;
 use rearguard::engine::decision::setup::SourcePace;
-use rearguard::engine::decision::{
-    AtMost, Cause, Event, Happening, Input, Level, Mode, OnError, Plan, Policy, Refusal, Setup, State, Step,
-    StepAction, Target,
-};
+use rearguard::engine::decision::{Cause, Event, Happening, Input, Refusal, Setup, State};
 use rearguard::engine::evaluation::Standing;
 use rearguard::engine::model::{JournalId, Labels, METRIC_NAME, Sample, SourceName};
 use rearguard::engine::rules::compile::{Catalog, compile};
 use rearguard::engine::rules::{Diagnostic, Findings, RuleFiles, RuleSet, SourceFile, Verified};
 use rearguard::engine::series::{FailureKind, Observation, SourceFailure};
 use rearguard::engine::time::{Span, Timestamp};
+
+use virtual_world::armed_app;
 
 const BEGIN: Timestamp = Timestamp::from_millis(10_000_000);
 const EVERY: Span = Span::from_secs(5);
@@ -63,33 +64,7 @@ indicators:
 
 fn setup(rest: &str) -> Setup {
     let (rules, _) = rules(&[&file(rest)]).unwrap_or_else(|problems| panic!("{rest}: {problems:?}"));
-    let step = Step {
-        name: "switch".to_owned(),
-        action: StepAction::Exec { argv: vec!["/bin/switch".to_owned()] },
-        timeout: Span::from_secs(20),
-        on_error: OnError::Stop,
-        idempotent: false,
-    };
-    let target = Target {
-        mode: Mode::Armed,
-        plans: BTreeSet::from(["back".into()]),
-        at_most: AtMost { count: 9, per: Span::from_secs(86_400) },
-        cooldown: Span::ZERO,
-        detect: None,
-        deployments: Default::default(),
-    };
-    let level = Level { after: Span::ZERO, notify: vec!["pager".into()], always: false };
-    Setup {
-        fingerprint: "files".to_owned(),
-        rules,
-        targets: [("app".into(), target)].into(),
-        plans: [("back".into(), Plan { deadline: Span::from_secs(60), steps: vec![step], verify: None })]
-            .into(),
-        policies: [("oncall".into(), Policy { levels: vec![level] })].into(),
-        receivers: ["pager".into()].into(),
-        sources: [("app".into(), EVERY_5S)].into(),
-        ..Setup::default()
-    }
+    Setup { rules, sources: [("app".into(), EVERY_5S)].into(), ..armed_app(9, Span::ZERO) }
 }
 
 struct World {
