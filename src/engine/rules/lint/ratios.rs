@@ -119,6 +119,22 @@ fn divides(expr: &Expr) -> bool {
     found
 }
 
+/// `rate(node_cpu_seconds_total{mode="idle"}[1m])`: seconds per second are a share of the time that passed.
+fn is_time_per_time(expr: &Expr) -> bool {
+    let (mut selectors, mut rates) = (0_usize, 0_usize);
+    each_selector(expr, &mut |_, _| selectors += 1);
+    walk(expr, &mut |node| {
+        if let ExprKind::Call(call) = &node.kind
+            && matches!(call.function.name, "rate" | "irate")
+            && let [arg] = call.args.as_slice()
+            && let ExprKind::Selector(selector) = &arg.unparenthesized().kind
+        {
+            rates += usize::from(metric_name(selector).is_some_and(|name| name.ends_with("_seconds_total")));
+        }
+    });
+    selectors > 0 && selectors == rates
+}
+
 /// `unit: ratio` over something that counts: its values are events, not shares.
 fn ratio_without_denominator(expr: &Expr, context: &LintContext<'_>, out: &mut Vec<Lint>) {
     let bounds = bounds::of(expr, context);
@@ -132,7 +148,7 @@ fn ratio_without_denominator(expr: &Expr, context: &LintContext<'_>, out: &mut V
         });
         only_counters = selectors > 0 && selectors == totals;
     }
-    if is_share || divides(expr) || !only_counters {
+    if is_share || divides(expr) || !only_counters || is_time_per_time(expr) {
         return;
     }
     let message =
