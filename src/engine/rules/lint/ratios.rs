@@ -17,7 +17,22 @@ const OUTCOMES: [&str; 8] =
 /// Returns whether `a / b` cannot exceed one, because `a` counts a part of what `b` counts.
 pub(super) fn is_part_of_whole(part: &Expr, whole: &Expr, matching: &Matching) -> bool {
     let (part, whole) = (part.unparenthesized(), whole.unparenthesized());
-    *matching == Matching::default() && (contains(part, whole) || is_one_of_the_summands(part, whole))
+    *matching == Matching::default()
+        && (contains(part, whole)
+            || is_one_of_the_summands(part, whole)
+            || is_part_or_nothing(part, whole, matching))
+}
+
+/// `(errors or 0 * all) / all`: a part of the whole, else nothing of it.
+fn is_part_or_nothing(part: &Expr, whole: &Expr, matching: &Matching) -> bool {
+    let ExprKind::Binary(either) = &part.kind else { return false };
+    let nothing = either.right.unparenthesized();
+    either.op == BinaryOp::Or
+        && either.matching == Matching::default()
+        && matches!(&nothing.kind, ExprKind::Binary(product) if product.op == BinaryOp::Multiply
+            && constant(&product.left) == Some(0.0)
+            && product.right.to_string() == whole.to_string())
+        && is_part_of_whole(&either.left, whole, matching)
 }
 
 /// `a / (a + b)`, where neither can be negative.

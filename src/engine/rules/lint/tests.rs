@@ -273,12 +273,19 @@ fn typical_rules_of_the_world_are_left_alone() {
 fn native_conditions_are_judged_by_what_values_there_can_be() {
     use Comparison::{Equal, Greater, GreaterOrEqual, Less, NotEqual};
     let share = r#"sum(rate(r_total{code=~"5.."}[1m])) / sum(rate(r_total[1m]))"#;
+    let share_or_none =
+        r#"(sum(rate(r_total{code=~"5.."}[1m])) or 0 * sum(rate(r_total[1m]))) / sum(rate(r_total[1m]))"#;
+    let share_or_other =
+        r#"(sum(rate(r_total{code=~"5.."}[1m])) or 2 * sum(rate(r_total[1m]))) / sum(rate(r_total[1m]))"#;
     let cases: &[(&str, Unit, Comparison, f64, &[&str])] = &[
         (share, Unit::Ratio, Greater, 1.0, &["never-fires"]),
         (share, Unit::Ratio, GreaterOrEqual, 1.0, &[]),
         (share, Unit::Ratio, Greater, 0.02, &[]),
         (share, Unit::Ratio, Less, 0.0, &["never-fires"]),
         (share, Unit::Ratio, GreaterOrEqual, 0.0, &["always-fires"]),
+        (share_or_none, Unit::Ratio, Greater, 1.0, &["never-fires"]),
+        (share_or_none, Unit::Ratio, Greater, 0.02, &[]),
+        (share_or_other, Unit::Ratio, Greater, 1.0, &[]),
         ("sum(rate(r_total[1m]))", Unit::PerSecond, Less, 1.0, &[]),
         ("sum(rate(r_total[1m]))", Unit::PerSecond, GreaterOrEqual, -1.0, &["always-fires"]),
         ("up", Unit::Bool, Equal, 0.0, &["never-fires"]),
