@@ -81,7 +81,7 @@ fn exit_codes_say_what_was_found() {
         (&["tests/files/five/rules/trading.yaml"], b"", 2),
         // The same triggers for the same target, twice.
         (&["tests/files/example/rules/trading.yaml", "tests/files/five/rules/trading.yaml"], b"", 2),
-        (&["rules/virtuoso.yaml", "rules/virtuoso.promises.yaml"], b"", 0),
+        (&["rules/virtuoso.yaml", "rules/virtuoso.promises.yaml", "rules/virtuoso.test.yaml"], b"", 0),
         (&["--metrics", "-"], &clean, 0),
         (&["--metrics", "-"], b"x 1", 1),
         (&["--metrics", "-"], b"", 0),

@@ -91,6 +91,7 @@ pub(super) fn run(arguments: &CheckArguments) -> Result<Exit, CommandError> {
             Kind::Config => reports.push(config_file(&path, pages)),
             Kind::NativeRules(file) => rule_files.push(file),
             Kind::Groups => groups.push(path),
+            Kind::Tests(file) => reports.push(of_tests(file)),
         }
     }
     reports.extend(alone::check(rule_files, &of_unknown_sources(pages)));
@@ -125,6 +126,8 @@ enum Kind {
     NativeRules(SourceFile),
     /// A file of Prometheus rule groups.
     Groups,
+    /// A file of rule tests: `rules/*.yaml` in a shell means those beside the rules, too.
+    Tests(SourceFile),
 }
 
 fn kind(path: &Path) -> Kind {
@@ -135,12 +138,23 @@ fn kind(path: &Path) -> Kind {
         Ok(Some(Node::Mapping(entries, _))) => {
             let has = |key: &str| entries.iter().any(|(name, _)| name.value == key);
             let is_native = ["indicators", "triggers", "objectives", "budgets"].into_iter().any(has);
-            if is_native && !has("targets") { Kind::NativeRules(file) } else { Kind::Config }
+            match has("targets") {
+                false if is_native => Kind::NativeRules(file),
+                false if has("tests") => Kind::Tests(file),
+                _ => Kind::Config,
+            }
         }
         // Not YAML: the first key tells what it was meant to be.
         Err(_) if text.lines().any(|line| line.starts_with("groups:")) => Kind::Groups,
         _ => Kind::Config,
     }
+}
+
+/// Says who reads a file of rule tests: nothing of it is checked here.
+fn of_tests(file: SourceFile) -> Report {
+    let name = file.name().to_owned();
+    let counts = vec![format!("a rule test, which `rearguard test {name}` runs")];
+    Report { name, good: true, exit: Exit::Done, counts, problems: Vec::new(), files: vec![file] }
 }
 
 /// What pages say about rules whose sources are not known.
