@@ -147,7 +147,7 @@ fn s2_09_a_mode_is_switched_and_only_flagd_s_word_counts() {
     set(&bench, &url, &["--timeout", "300ms", "READ_ONLY_MODE=true"]).is(
         1,
         "failed",
-        "written to the file, but it did not read back within 0 s: flagd says false",
+        "written to the file, but it did not read back within 300ms: flagd says false",
     );
     // Nobody is there.
     let nobody = "http://127.0.0.1:1";

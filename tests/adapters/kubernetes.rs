@@ -142,17 +142,14 @@ fn s1_08_the_stand_in_refuses_what_kubectl_refuses() {
         assert!(!output.status.success());
         String::from_utf8_lossy(&output.stderr).trim().to_owned()
     };
-    assert_eq!(
-        said(&["rollout", "undo", "deployment/web", "--to-revision=1"]),
-        "error: cannot rollback a paused deployment; resume it first with 'kubectl rollout resume deployment/web' and \
-         try again"
-    );
-    bench.put("deployment/web.json", &deployment("web", "v2"));
-    let missing = said(&["rollout", "undo", "deployment/web", "--to-revision=7"]);
+    let undo = ["rollout", "undo", "deployment/web"];
+    let paused = "error: you cannot rollback a paused deployment; resume it first with 'kubectl rollout resume' and try again";
+    assert_eq!(said(&[&undo[..], &["--to-revision=1"]].concat()), paused);
+    assert_eq!(said(&undo), paused);
+    let missing = said(&[&undo[..], &["--to-revision=7"]].concat());
     assert_eq!(missing, "error: unable to find specified revision 7 in history");
-    std::fs::remove_dir_all(bench.path("replicasets")).expect("removed");
-    let none = said(&["rollout", "undo", "deployment/web", "--to-revision=1"]);
-    assert_eq!(none, "error: no rollout history found for deployment \"web\"");
+    bench.put("replicasets/app=web.json", &list(&[replica_set("web", 1, "", "v2")]));
+    assert_eq!(said(&undo), "error: no rollout history found for deployment \"web\"");
 }
 
 #[test]

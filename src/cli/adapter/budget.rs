@@ -15,6 +15,13 @@ const FOR_THE_ANSWER: Duration = Duration::from_millis(500);
 /// The longest time that one read may take: a healthy API server answers in a fraction of it.
 const READ: Duration = Duration::from_secs(10);
 
+/// Less time than this is not enough for a reading; one that is cut off would say less than the one before.
+const READ_MIN: Duration = Duration::from_millis(250);
+
+/// The longest time that one change of an API's object may take. What did not answer by then is read back instead: it may
+/// have been done.
+const CHANGE: Duration = Duration::from_secs(15);
+
 /// How an adapter goes about its work; every adapter takes these.
 #[derive(Clone, Debug, clap::Args)]
 pub(super) struct ConductArguments {
@@ -45,8 +52,9 @@ impl Budget {
         Self { started: Instant::now(), whole, every: arguments.every.to_std() }
     }
 
-    pub(super) fn whole(&self) -> Duration {
-        self.whole
+    /// Returns all of it, for people: `45s`.
+    pub(super) fn shown(&self) -> Span {
+        Span::from_millis(i64::try_from(self.whole.as_millis()).unwrap_or(i64::MAX))
     }
 
     pub(super) fn left(&self) -> Duration {
@@ -58,9 +66,14 @@ impl Budget {
         self.left().min(READ)
     }
 
-    /// Waits until the next reading; false where there is no time for one.
+    /// Returns how long one change of an API's object may take from now on.
+    pub(super) fn for_a_change(&self) -> Duration {
+        self.left().min(CHANGE)
+    }
+
+    /// Waits until the next reading; false where there is no time for one any more.
     pub(super) async fn pause(&self) -> bool {
-        if self.left() <= self.every {
+        if self.left() < self.every + READ_MIN {
             return false;
         }
         tokio::time::sleep(self.every).await;

@@ -250,8 +250,16 @@ pub(super) fn aborted(rollout: &Rollout, sets: &[ReplicaSet], was_there: bool) -
     Seen::There(format!("all traffic is on the stable pods; {} is expected after an abort", status.phase))
 }
 
-/// Judges a Rollout that was undone to the ReplicaSet with this hash.
-pub(super) fn undone(rollout: &Rollout, wanted: &str, was_there: bool) -> Seen {
+/// Judges a Rollout that was undone to the ReplicaSet with this hash; `was_there` says that an earlier reading showed it on
+/// its way there.
+///
+/// `degraded_before` is why it was degraded before the change. That stays for a moment and says nothing of the undo.
+pub(super) fn undone(
+    rollout: &Rollout,
+    wanted: &str,
+    was_there: bool,
+    degraded_before: Option<&str>,
+) -> Seen {
     let status = &rollout.status;
     if !rollout.is_observed() {
         return Seen::Moving("the controller has not looked at it yet".to_owned());
@@ -268,7 +276,9 @@ pub(super) fn undone(rollout: &Rollout, wanted: &str, was_there: bool) -> Seen {
     }
     match status.phase.as_str() {
         "Healthy" if rollout.is_fully_promoted() => Seen::There("Healthy".to_owned()),
-        "Degraded" => Seen::Stuck(format!("Degraded: {}", status.message)),
+        "Degraded" if degraded_before != Some(&status.message) => {
+            Seen::Stuck(format!("Degraded: {}", status.message))
+        }
         phase => {
             let hint = if phase == "Paused" { "; --promote-full skips the steps" } else { "" };
             Seen::Moving(format!("{phase}: {}{hint}", status.message))

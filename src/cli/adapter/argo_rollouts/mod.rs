@@ -170,7 +170,7 @@ async fn act(kubectl: &Kubectl, arguments: &UndoArguments, judgement: &Judgement
     if let Err(trouble) = follow_up(kubectl, arguments, judgement, rollout, is_abort).await {
         return Turn::Over(Ending::trouble(name, &trouble));
     }
-    watch(kubectl, arguments, judgement, Some(Instant::now())).await
+    watch(kubectl, arguments, judgement, Some((Instant::now(), rollout.degraded()))).await
 }
 
 /// Does what has to follow an abort or an undo: lets a paused Rollout go on, skips steps.
@@ -199,25 +199,27 @@ fn over(name: &str, result: Outcome, why: &str) -> Turn {
 }
 
 /// Reads back until it is as it should be and has stayed so for the time of the watch.
+///
+/// `changed` is when it was changed, and why it was degraded before that.
 async fn watch(
     kubectl: &Kubectl,
     arguments: &UndoArguments,
     judgement: &Judgement,
-    changed_at: Option<Instant>,
+    changed: Option<(Instant, Option<&str>)>,
 ) -> Turn {
     let name = &arguments.rollout;
-    let (watch, good) = match changed_at {
-        Some(_) => (kubectl.watch(), Outcome::Done),
-        None => (Duration::ZERO, Outcome::AlreadyThere),
+    let (since, watch, good) = match changed {
+        Some((at, _)) => (at, kubectl.watch(), Outcome::Done),
+        None => (Instant::now(), Duration::ZERO, Outcome::AlreadyThere),
     };
-    let since = Instant::now();
-    let mut was_there = changed_at.is_none();
+    let degraded_before = changed.and_then(|(_, degraded)| degraded);
+    let mut was_there = changed.is_none();
     loop {
         let seen = match read(kubectl, name).await {
             Ok((rollout, sets)) => match judgement {
                 Judgement::Abort { .. } | Judgement::Aborted { .. } => aborted(&rollout, &sets, was_there),
                 Judgement::Undo { hash, .. } | Judgement::AlreadyThere { hash, .. } => {
-                    let seen = undone(&rollout, hash, was_there);
+                    let seen = undone(&rollout, hash, was_there, degraded_before);
                     // On its way counts too: from then on another template is somebody else's.
                     was_there |= rollout.status.current == *hash;
                     seen
@@ -235,14 +237,12 @@ async fn watch(
             Seen::Moving(_) => {}
         }
         if !kubectl.budget.pause().await {
-            let whole = kubectl.budget.whole().as_secs_f64();
+            let whole = kubectl.budget.shown();
             return match seen {
                 Seen::There(why) => {
                     over(name, good, &judgement.told(&format!("{why}; the time for the watch was up")))
                 }
-                Seen::Moving(why) => {
-                    over(name, Outcome::Failed, &format!("not back within {whole:.0} s: {why}"))
-                }
+                Seen::Moving(why) => over(name, Outcome::Failed, &format!("not back within {whole}: {why}")),
                 _ => Turn::Again,
             };
         }

@@ -122,6 +122,11 @@ impl Rollout {
             && observed.is_none_or(|observed| observed >= self.metadata.generation)
     }
 
+    /// Returns why it is degraded, if it is.
+    pub(super) fn degraded(&self) -> Option<&str> {
+        (self.status.phase == "Degraded").then_some(self.status.message.as_str())
+    }
+
     /// Returns whether what is wanted is all that is served.
     pub(super) fn is_fully_promoted(&self) -> bool {
         self.status.stable == self.status.current

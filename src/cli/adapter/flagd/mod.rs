@@ -172,8 +172,8 @@ async fn set_one(set: &SetArguments, setting: &Setting, flagd: &Flagd, budget: &
         };
         asked += 1;
         if !budget.pause().await {
-            let whole = budget.whole().as_secs_f64();
-            let why = format!("{written}, but it did not read back within {whole:.0} s: {said}");
+            let whole = budget.shown();
+            let why = format!("{written}, but it did not read back within {whole}: {said}");
             return between(Ending::new(name, Outcome::Failed, why));
         }
     }

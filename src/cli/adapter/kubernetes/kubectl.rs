@@ -104,7 +104,7 @@ impl Kubectl {
 
     /// Changes something, or asks something that is no object; returns what was said.
     pub(in crate::cli::adapter) async fn tell(&self, words: &[&str]) -> Result<String, Trouble> {
-        let said = self.run(words, self.budget.left()).await?;
+        let said = self.run(words, self.budget.for_a_change()).await?;
         Ok(format!("{} {}", said.output.trim(), said.message.trim()).trim().to_owned())
     }
 
@@ -182,7 +182,7 @@ mod tests {
                 false,
             ),
             (
-                "error: cannot rollback a paused deployment; resume it first with 'kubectl rollout resume deployment/web' and try again",
+                "error: you cannot rollback a paused deployment; resume it first with 'kubectl rollout resume' and try again",
                 false,
             ),
             ("error: unknown command \"argo\" for \"kubectl\"", false),

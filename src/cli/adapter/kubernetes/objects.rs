@@ -115,6 +115,8 @@ pub(in crate::cli::adapter) struct DeploymentStatus {
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
 pub(in crate::cli::adapter) struct Condition {
+    #[serde(rename = "lastUpdateTime")]
+    pub(in crate::cli::adapter) updated_at: String,
     #[serde(rename = "type")]
     pub(in crate::cli::adapter) kind: String,
     pub(in crate::cli::adapter) status: String,

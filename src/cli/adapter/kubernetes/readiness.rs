@@ -1,6 +1,6 @@
 //! Whether a Deployment has become what it was told to be: the judgement of reading back.
 
-use super::objects::{Deployment, Template};
+use super::objects::{Condition, Deployment, Template};
 
 /// How far a Deployment is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,10 +15,25 @@ pub(super) enum Readiness {
     FlippedBack,
 }
 
+/// Returns when the controller gave the rollout up, and what it said then.
+pub(super) fn gave_up(deployment: &Deployment) -> Option<&Condition> {
+    let gave_up = |condition: &&Condition| {
+        condition.kind == "Progressing" && condition.reason == "ProgressDeadlineExceeded"
+    };
+    deployment.status.conditions.iter().find(gave_up)
+}
+
 /// Returns how far the Deployment is on its way to `wanted`.
 ///
+/// `gave_up_before` is when the controller gave up the rollout *before* a change. That condition stays for a moment after an
+/// undo, until there is progress, and says nothing of it.
+///
 /// The counts are those that `kubectl rollout status` goes by. A Deployment without pods is complete at once, as there.
-pub(super) fn readiness(deployment: &Deployment, wanted: &Template) -> Readiness {
+pub(super) fn readiness(
+    deployment: &Deployment,
+    wanted: &Template,
+    gave_up_before: Option<&str>,
+) -> Readiness {
     let (spec, status) = (&deployment.spec, &deployment.status);
     if !spec.template.is_same_as(wanted) {
         return Readiness::FlippedBack;
@@ -29,11 +44,9 @@ pub(super) fn readiness(deployment: &Deployment, wanted: &Template) -> Readiness
     if status.observed_generation < deployment.metadata.generation {
         return Readiness::Moving("its controller has not seen the change yet".to_owned());
     }
-    let gave_up = status
-        .conditions
-        .iter()
-        .find(|condition| condition.kind == "Progressing" && condition.reason == "ProgressDeadlineExceeded");
-    if let Some(condition) = gave_up {
+    let given_up =
+        gave_up(deployment).filter(|condition| gave_up_before != Some(condition.updated_at.as_str()));
+    if let Some(condition) = given_up {
         return Readiness::Stuck(format!("it exceeded its progress deadline: {}", condition.message));
     }
     let replicas = spec.replicas();
@@ -54,7 +67,6 @@ pub(super) fn readiness(deployment: &Deployment, wanted: &Template) -> Readiness
 #[cfg(test)]
 mod tests {
     use super::super::fixture::deployment;
-    use super::super::objects::Condition;
     use super::*;
 
     #[test]
@@ -71,6 +83,7 @@ mod tests {
             (
                 |web| {
                     web.status.conditions.push(Condition {
+                        updated_at: String::new(),
                         kind: "Progressing".to_owned(),
                         status: "False".to_owned(),
                         reason: "ProgressDeadlineExceeded".to_owned(),
@@ -88,7 +101,22 @@ mod tests {
         for (change, expected) in cases {
             let mut web = deployment("web", "v1");
             change(&mut web);
-            assert_eq!(readiness(&web, &wanted), expected);
+            assert_eq!(readiness(&web, &wanted, None), expected);
         }
+    }
+
+    #[test]
+    fn that_the_bad_rollout_was_given_up_says_nothing_of_the_undo() {
+        let mut web = deployment("web", "v1");
+        web.status.updated_replicas = 2;
+        web.status.conditions.push(Condition {
+            kind: "Progressing".to_owned(),
+            reason: "ProgressDeadlineExceeded".to_owned(),
+            updated_at: "2026-11-21T12:00:00Z".to_owned(),
+            ..Condition::default()
+        });
+        let wanted = web.spec.template.clone();
+        assert!(matches!(readiness(&web, &wanted, Some("2026-11-21T12:00:00Z")), Readiness::Moving(_)));
+        assert!(matches!(readiness(&web, &wanted, Some("2026-11-21T11:00:00Z")), Readiness::Stuck(_)));
     }
 }

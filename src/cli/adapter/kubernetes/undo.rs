@@ -6,7 +6,7 @@ use tokio::time::Instant;
 
 use super::kubectl::{Kubectl, object_name};
 use super::objects::{Deployment, List, ReplicaSet, Template};
-use super::readiness::{Readiness, readiness};
+use super::readiness::{Readiness, gave_up, readiness};
 use super::revisions::{Judgement, PinArguments, judge};
 use crate::cli::CommandError;
 use crate::cli::adapter::budget::ConductArguments;
@@ -54,13 +54,26 @@ enum State {
 }
 
 struct Watched {
-    from: String,
     to: String,
     wanted: Template,
-    /// None where nothing was changed.
-    changed_at: Option<Instant>,
+    /// None where nothing was to be changed.
+    begun: Option<Begun>,
     /// What was said last of how far it is.
     seen: String,
+}
+
+impl Watched {
+    fn from(&self) -> &str {
+        self.begun.as_ref().map_or(&self.to, |begun| &begun.from)
+    }
+}
+
+/// The first change.
+struct Begun {
+    at: Instant,
+    from: String,
+    /// When the controller gave up the rollout that is undone.
+    gave_up: Option<String>,
 }
 
 pub(super) async fn run(
@@ -124,7 +137,7 @@ async fn considered(
     match judgement {
         Judgement::AlreadyThere { at } => {
             let wanted = &deployment.spec.template;
-            let why = match readiness(&deployment, wanted) {
+            let why = match readiness(&deployment, wanted, None) {
                 Readiness::Moving(seen) | Readiness::Stuck(seen) => {
                     format!("it is the good one already, but {seen}")
                 }
@@ -157,62 +170,55 @@ async fn considered(
 /// A change whose answer was lost is not repeated blindly: the next reading tells whether it was made. After an undo its
 /// revision has another number, so repeating the command would not even find it.
 async fn change(kubectl: &Kubectl, arguments: &UndoArguments, name: &str) -> State {
-    let mut changed_at = None;
-    let mut first_from = None;
+    let mut begun: Option<Begun> = None;
     loop {
         let (deployment, sets) = match read(kubectl, name).await {
             Ok(read) => read,
             Err(trouble) => return State::Over(Ending::trouble(name, &trouble)),
         };
+        let gave_up = gave_up(&deployment).map(|condition| condition.updated_at.clone());
+        let begin = |from: &String| Begun { at: Instant::now(), from: from.clone(), gave_up };
         let judgement = judge(&deployment, &sets, &arguments.pin, arguments.resume_paused);
         let (told, from, to, wanted) = match judgement {
             Judgement::Refused { from, why } => {
                 return State::Over(Ending::new(name, Outcome::Refused, why).between(Some(&from), None));
             }
             Judgement::AlreadyThere { at } => {
-                let from = first_from.unwrap_or_else(|| at.clone());
                 let wanted = deployment.spec.template;
-                return State::Watched(Watched { from, to: at, wanted, changed_at, seen: String::new() });
+                return State::Watched(Watched { to: at, wanted, begun, seen: String::new() });
             }
-            Judgement::Resume { at, template } => (resume(kubectl, name).await, at.clone(), at, template),
+            Judgement::Resume { at, template } => {
+                begun.get_or_insert_with(|| begin(&at));
+                (resume(kubectl, name).await, at.clone(), at, template)
+            }
             Judgement::Undo { resume: is_paused, from, to, revision, template } => {
+                begun.get_or_insert_with(|| begin(&from));
                 let told = match is_paused {
-                    true => resume(kubectl, name).await,
-                    false => Ok(String::new()),
-                };
-                let told = match told {
-                    Ok(_) => undo(kubectl, name, revision).await,
-                    Err(trouble) => Err(trouble),
+                    true => resume_and_undo(kubectl, name, revision).await,
+                    false => undo(kubectl, name, revision).await,
                 };
                 (told, from, to, template)
             }
         };
-        match told {
-            // It exits with 0 and has done nothing.
-            Ok(said) if said.contains("skipped rollback") => {
-                if !kubectl.budget.pause().await {
-                    return State::Over(
-                        Ending::new(name, Outcome::Retry, said).between(Some(&from), Some(&to)),
-                    );
-                }
-                continue;
-            }
-            _ => {
-                changed_at = Some(Instant::now());
-                first_from.get_or_insert_with(|| from.clone());
-            }
-        }
-        match told {
-            Ok(_) => {
-                let from = first_from.unwrap_or(from);
-                return State::Watched(Watched { from, to, wanted, changed_at, seen: String::new() });
-            }
-            Err(trouble) if trouble.may_pass && kubectl.budget.pause().await => {}
-            Err(trouble) => {
-                return State::Over(Ending::trouble(name, &trouble).between(Some(&from), Some(&to)));
-            }
+        let trouble = match told {
+            // It exits with 0 and has done nothing: the template was the good one's by then.
+            Ok(said) if said.contains("skipped rollback") => Trouble::passing(said),
+            Ok(_) => return State::Watched(Watched { to, wanted, begun, seen: String::new() }),
+            Err(trouble) => trouble,
+        };
+        if !trouble.may_pass || !kubectl.budget.pause().await {
+            return State::Over(Ending::trouble(name, &trouble).between(Some(&from), Some(&to)));
         }
     }
+}
+
+/// Lets the Deployment go on, because kubectl demands it, and takes it back at once.
+async fn resume_and_undo(kubectl: &Kubectl, name: &str, revision: u64) -> Result<String, Trouble> {
+    resume(kubectl, name).await?;
+    undo(kubectl, name, revision).await.map_err(|trouble| {
+        let why = format!("it was resumed, but then its undo failed: {}", trouble.why);
+        Trouble { why, ..trouble }
+    })
 }
 
 async fn resume(kubectl: &Kubectl, name: &str) -> Result<String, Trouble> {
@@ -233,7 +239,12 @@ async fn watch(kubectl: &Kubectl, all: &mut [Tracked]) {
             let deployment: Deployment = match kubectl.get(&["deployment", &tracked.name]).await {
                 Ok(deployment) => deployment,
                 Err(trouble) => {
-                    watched.seen = trouble.why;
+                    match watched.seen.as_str() {
+                        "" => watched.seen = trouble.why,
+                        COMPLETE => watched.seen = format!("nobody answers since it was: {}", trouble.why),
+                        // What was seen last says more than that nobody answers now.
+                        _ => {}
+                    }
                     waits = true;
                     continue;
                 }
@@ -241,7 +252,7 @@ async fn watch(kubectl: &Kubectl, all: &mut [Tracked]) {
             match look(&deployment, watched, kubectl.watch()) {
                 Look::Wait => waits = true,
                 Look::Over(result, why) => {
-                    let (from, to) = (Some(watched.from.as_str()), Some(watched.to.as_str()));
+                    let (from, to) = (Some(watched.from()), Some(watched.to.as_str()));
                     tracked.state = State::Over(Ending::new(&tracked.name, result, why).between(from, to));
                 }
             }
@@ -259,8 +270,9 @@ enum Look {
 }
 
 fn look(deployment: &Deployment, watched: &mut Watched, watch: Duration) -> Look {
-    let since = watched.changed_at.map(|at| at.elapsed());
-    match readiness(deployment, &watched.wanted) {
+    let since = watched.begun.as_ref().map(|begun| begun.at.elapsed());
+    let gave_up = watched.begun.as_ref().and_then(|begun| begun.gave_up.as_deref());
+    match readiness(deployment, &watched.wanted, gave_up) {
         Readiness::Complete => match since {
             None => Look::Over(Outcome::AlreadyThere, "it is the good one already".to_owned()),
             Some(since) if since >= watch => {
@@ -298,19 +310,20 @@ const COMPLETE: &str = "complete";
 
 /// Returns how it ended, also where the time was up first.
 fn ending(kubectl: &Kubectl, tracked: Tracked) -> Ending {
-    let whole = kubectl.budget.whole().as_secs_f64();
+    let whole = kubectl.budget.shown();
     match tracked.state {
         State::Over(ending) => ending,
         State::Watched(watched) => {
-            let since = watched.changed_at.map(|at| at.elapsed().as_secs_f64()).unwrap_or_default();
+            let since =
+                watched.begun.as_ref().map(|begun| begun.at.elapsed().as_secs_f64()).unwrap_or_default();
             let (result, why) = if watched.seen == COMPLETE {
                 let why = format!("all pods run it; the time was up after a watch of {since:.0} s");
                 (Outcome::Done, why)
             } else {
-                let said = if watched.changed_at.is_some() { "undone" } else { "the good one already" };
-                (Outcome::Failed, format!("{said}, but not complete within {whole:.0} s: {}", watched.seen))
+                let said = if watched.begun.is_some() { "undone" } else { "the good one already" };
+                (Outcome::Failed, format!("{said}, but not complete within {whole}: {}", watched.seen))
             };
-            Ending::new(&tracked.name, result, why).between(Some(&watched.from), Some(&watched.to))
+            Ending::new(&tracked.name, result, why).between(Some(watched.from()), Some(&watched.to))
         }
     }
 }

@@ -222,7 +222,7 @@ fn s2_04_degraded_is_expected_after_an_abort_and_a_failure_after_an_undo() {
     assert!(matches!(aborted(&state("v2", "v1", json!({})), &sets, true), Seen::FlippedBack(_)));
 
     let undone = |current: &str, stable: &str, status: Value, was_there| {
-        undone(&state(current, stable, status), "hash-v1", was_there)
+        undone(&state(current, stable, status), "hash-v1", was_there, Some("RolloutAborted"))
     };
     assert_eq!(undone("v1", "v1", json!({"phase": "Healthy"}), false), Seen::There("Healthy".to_owned()));
     assert!(matches!(undone("v1", "v2", json!({"phase": "Healthy"}), false), Seen::Moving(_)));
@@ -230,6 +230,9 @@ fn s2_04_degraded_is_expected_after_an_abort_and_a_failure_after_an_undo() {
         undone("v1", "v2", json!({"phase": "Degraded", "message": "ProgressDeadlineExceeded"}), false),
         Seen::Stuck("Degraded: ProgressDeadlineExceeded".to_owned())
     );
+    // What it was before the undo.
+    let aborted_before = json!({"phase": "Degraded", "message": "RolloutAborted"});
+    assert!(matches!(undone("v1", "v2", aborted_before, false), Seen::Moving(_)));
     assert_eq!(
         undone("v1", "v2", json!({"phase": "Paused", "message": "CanaryPauseStep"}), false),
         moving("Paused: CanaryPauseStep; --promote-full skips the steps")
