@@ -102,7 +102,7 @@ fn window(spec: &WindowSpec) -> String {
             percent(*coverage)
         ),
         WindowSpec::Share { share, of, coverage, max_gap } => format!(
-            "breached for {} of what is observed of {of}, {} of it at least; one verdict speaks for {max_gap}",
+            "breached for {} of {of}, {} of it observed; one verdict speaks for {max_gap}",
             percent(*share),
             percent(*coverage)
         ),
