@@ -41,19 +41,11 @@ impl Draft<'_> {
         // Before new triggers fire: a rollback that has just been proven frees its target.
         self.take_checks(&judged.checks);
         self.take_outside(&judged.outside);
-        for judgement in &judged.judgements {
-            self.take_judgement(judgement);
-        }
-        if let Some(alerts) = &judged.alerts {
-            self.take_alerts(alerts);
-        }
+        self.take_in_order(judged);
     }
 
-    fn take_judgement(&mut self, judgement: &Judgement) {
+    pub(super) fn take_judgement(&mut self, trigger: &Trigger, judgement: &Judgement) {
         let key = &judgement.key;
-        let Some(trigger) = self.setup.rules.triggers.get(&(key.target.clone(), key.trigger.clone())) else {
-            return;
-        };
         let subject = key.trigger.to_string();
         let state = self.state().triggers.get(key).cloned();
         match (&state, &judgement.verdict) {

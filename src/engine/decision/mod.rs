@@ -20,6 +20,7 @@ pub mod link;
 mod paging;
 mod pairs;
 pub mod placeholders;
+mod precedence;
 mod recommend;
 pub mod rollback;
 mod scopes;
