@@ -328,7 +328,7 @@ fn s0_07_the_baseline_is_what_was_before_the_switch() {
     assert_eq!(
         life.story(&["baseline"]),
         [
-            "+300.000s  shop: baseline of speed is 10, the mean of 24 samples",
+            "+300.000s  shop: baseline of speed is 10/s, the mean of 24 samples",
             "+300.000s  shop/Collapse is pending, fires after 30s: speed < 50% of baseline, measured 4.9/s",
             "+330.000s  shop/Collapse FIRES: speed < 50% of baseline, measured 4.9/s",
             "+330.000s  incident I1 opens, high, shop: speed < 50% of baseline for 30s: measured 4.9/s",
@@ -347,7 +347,7 @@ fn a_baseline_that_cannot_be_relied_on_is_refused_with_its_reason() {
     let cases: [(&str, i64, f64, &str); 4] = [
         ("too few", 60, 10.0, "only 12 of 20 samples in the 2m before it"),
         ("nothing", 0, 10.0, "there was no sample in the 2m before it"),
-        ("zero", 300, 0.0, "its mean was 0: nothing can be a share of that"),
+        ("zero", 300, 0.0, "its mean was 0/s: nothing can be a share of that"),
         ("no number", 300, f64::NAN, "it was not a number (no traffic?)"),
     ];
     for (case, seconds, speed, why) in cases {
@@ -372,15 +372,29 @@ fn a_baseline_that_cannot_be_relied_on_is_refused_with_its_reason() {
 
 #[test]
 fn what_was_measured_in_an_incident_is_no_baseline() {
-    let triggers = format!("{COLLAPSE}\n  - {{ name: Never, when: speed > 1/s, then: {{ page: oncall }} }}");
-    let mut life = Life::first(setup(&triggers));
-    life.live(0, 300, "v1", 0.0, 10.0);
-    life.tell(300, start("v2"));
-    life.live(300, 310, "v1", 0.0, 10.0);
-    assert_eq!(
-        life.story(&["NO baseline"]),
-        ["+300.000s  shop: NO baseline of speed: incident I1 was open before it (Never)"]
-    );
+    // What is high is about everything; what is not is about what it reads.
+    let cases = [
+        ("errors > 1%", "critical", false),
+        ("errors > 1%", "high", false),
+        ("errors > 1%", "medium", true),
+        ("errors > 1%", "low", true),
+        ("speed > 1/s", "low", false),
+        ("errors > 5% or speed > 1/s", "low", false),
+    ];
+    for (when, severity, is_normal) in cases {
+        let triggers = format!(
+            "{COLLAPSE}\n  - {{ name: Never, when: {when}, severity: {severity}, then: {{ page: oncall }} }}"
+        );
+        let mut life = Life::first(setup(&triggers));
+        life.live(0, 300, "v1", 0.02, 10.0);
+        life.tell(300, start("v2"));
+        life.live(300, 310, "v1", 0.02, 10.0);
+        let expected = match is_normal {
+            true => "+300.000s  shop: baseline of speed is 10/s, the mean of 24 samples",
+            false => "+300.000s  shop: NO baseline of speed: incident I1 was open before it (Never)",
+        };
+        assert_eq!(life.story(&["baseline of"]), [expected], "{when}, {severity}");
+    }
 }
 
 #[test]

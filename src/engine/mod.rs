@@ -35,7 +35,7 @@ use evaluation::{
 };
 use explanation::Explanation;
 use model::{RollbackId, Sample, SourceName, TriggerName};
-use rules::Condition;
+use rules::{Condition, Indicator};
 use series::{Observation, Selector, Store};
 use time::{Span, Timestamp};
 
@@ -143,9 +143,10 @@ impl Engine {
             // What was noticed has happened since the answer before.
             let noticed = (*origin == Origin::Detected).then_some(pace).flatten().map(|pace| pace.every);
             let until = event.at - noticed.unwrap_or(Span::ZERO);
-            let trouble = self.state.trouble_of(target);
+            let trouble =
+                |indicator: &Indicator| self.state.trouble_with(&self.setup.rules, target, indicator);
             let watch = self.watch(now);
-            let baselines = self.measurements.freeze(target, until, trouble.as_deref(), &watch);
+            let baselines = self.measurements.freeze(target, until, trouble, &watch);
             frozen.extend(baselines.into_iter().map(|(indicator, baseline)| Event {
                 at: event.at,
                 what: Happening::BaselineFrozen { target: target.clone(), indicator, baseline },
@@ -282,7 +283,7 @@ fn watch<'a>(setup: &'a Setup, state: &'a State, now: Timestamp) -> Watch<'a> {
         external_labels: &setup.external_labels,
         external_url: &setup.external_url,
         checks: state.rollbacks.iter().flat_map(|(id, rollback)| checks(setup, *id, rollback)).collect(),
-        disturbed: state.disturbed(),
+        disturbed: state.disturbed(&setup.rules),
         scopes: decision::scopes(state, setup, now),
         baselines: &state.baselines,
         wall_offset: state.wall_offset,

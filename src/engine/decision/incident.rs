@@ -455,6 +455,10 @@ fn words(verdict: &Verdict) -> String {
 fn thresholds(condition: &Condition) -> String {
     let written = |compare: &&Compare| match compare.threshold {
         Threshold::Fixed(value) => crate::engine::evaluation::shown(value, compare.indicator.unit),
+        Threshold::OfBaseline { factor, bound: Some(bound) } => {
+            let bound = crate::engine::evaluation::shown(bound, compare.indicator.unit);
+            format!("{factor}x baseline, bound {bound}")
+        }
         relative @ Threshold::OfBaseline { .. } => relative.to_string(),
     };
     condition.compares().iter().map(written).collect::<Vec<_>>().join(", ")

@@ -17,6 +17,7 @@ mod forgetting;
 mod incident;
 pub mod input;
 pub mod link;
+mod normal;
 mod paging;
 mod pairs;
 pub mod placeholders;
