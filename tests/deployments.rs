@@ -390,11 +390,33 @@ fn what_was_measured_in_an_incident_is_no_baseline() {
         life.tell(300, start("v2"));
         life.live(300, 310, "v1", 0.02, 10.0);
         let expected = match is_normal {
-            true => "+300.000s  shop: baseline of speed is 10/s, the mean of 24 samples",
+            true => "+300.000s  shop: baseline of speed is 10/s, the mean of 23 samples",
             false => "+300.000s  shop: NO baseline of speed: incident I1 was open before it (Never)",
         };
         assert_eq!(life.story(&["baseline of"]), [expected], "{when}, {severity}");
     }
+}
+
+#[test]
+fn what_cannot_be_known_before_a_deployment_is_not_blindness_at_its_start() {
+    let terms = "name: Collapse, when: speed < 50% of baseline, for: 2m, min_samples: 20, no_data: hold";
+    let told = |deployed: &[f64]| {
+        let mut life = Life::first(setup(&format!("  - {{ {terms}, then: {{ page: oncall }} }}")));
+        life.live(0, 600, "v1", 0.0, 10.0);
+        life.tell(600, start("v2"));
+        for (nth, from) in (600..1000).step_by(5).enumerate() {
+            life.live(from, from + 5, "v1", 0.0, deployed[nth % deployed.len()]);
+        }
+        life.story(&["neither good nor bad", "FIRES"])
+    };
+    // The window holds twenty values 100 s later at the earliest, and until then nobody is woken.
+    assert_eq!(told(&[10.0]), [""; 0]);
+    // Three in four values are none: 120 s after the last look without anything to compare with, at 595 s, the
+    // window should have held twenty of them, and a minute later that is told.
+    let story = told(&[10.0, f64::NAN, f64::NAN, f64::NAN]);
+    let [opened, page] = story.as_slice() else { panic!("{story:#?}") };
+    assert!(opened.starts_with("+775.000s  incident I1 opens"), "{opened}");
+    assert!(opened.contains("neither good nor bad for 1m") && page.contains("page to pager"), "{story:#?}");
 }
 
 #[test]

@@ -284,6 +284,7 @@ fn watch<'a>(setup: &'a Setup, state: &'a State, now: Timestamp) -> Watch<'a> {
         external_url: &setup.external_url,
         checks: state.rollbacks.iter().flat_map(|(id, rollback)| checks(setup, *id, rollback)).collect(),
         disturbed: state.disturbed(&setup.rules),
+        deployed: state.deployed(),
         scopes: decision::scopes(state, setup, now),
         baselines: &state.baselines,
         wall_offset: state.wall_offset,

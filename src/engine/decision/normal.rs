@@ -50,9 +50,7 @@ impl State {
 
     /// Returns where something is wrong or new. What only a silent source says has no value then anyway.
     pub fn disturbed(&self, rules: &RuleSet) -> Disturbed {
-        let new = self.targets.iter().filter(|(_, known)| known.deployments.active.is_some());
-        let mut disturbed =
-            Disturbed { targets: new.map(|(target, _)| target.clone()).collect(), ..Disturbed::default() };
+        let mut disturbed = Disturbed { targets: self.deployed(), ..Disturbed::default() };
         for incident in self.incidents.values().filter(|incident| incident.is_about_the_target()) {
             if incident.is_grave() {
                 disturbed.targets.insert(incident.target.clone());

@@ -85,6 +85,8 @@ pub struct Watch<'a> {
     pub checks: Vec<Check<'a>>,
     /// Where what is measured now is not what is normal.
     pub disturbed: Disturbed,
+    /// The targets of which a deployment is under way or soaks: for them there should be something to compare with.
+    pub deployed: BTreeSet<TargetName>,
     /// Which times it is for the targets that rules with `during` guard.
     pub scopes: BTreeMap<TargetName, Scopes>,
     /// What indicators were before the deployments: without an entry, relative thresholds cannot be judged.

@@ -6,7 +6,7 @@ use super::record::{Deployment, DeploymentPhase, NoReturn};
 use crate::engine::decision::event::{Event, Happening, Outcome};
 use crate::engine::decision::rollback::Phase;
 use crate::engine::decision::state::{State, TargetState};
-use crate::engine::model::{DeploymentId, RollbackId};
+use crate::engine::model::{DeploymentId, RollbackId, TargetName};
 use crate::engine::time::{Span, Timestamp};
 
 /// How many ended deployments stay in memory; all of them stay in the journal.
@@ -120,6 +120,12 @@ impl State {
         for id in over.iter().rev().skip(ENDED_REMEMBERED) {
             self.deployments.remove(id);
         }
+    }
+
+    /// Returns every target of which a deployment is under way or soaks.
+    pub fn deployed(&self) -> BTreeSet<TargetName> {
+        let active = self.targets.iter().filter(|(_, known)| known.deployments.active.is_some());
+        active.map(|(target, _)| target.clone()).collect()
     }
 
     /// Returns the deployment of `target` that is under way or soaks.

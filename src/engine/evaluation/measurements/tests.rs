@@ -45,6 +45,7 @@ fn judged(
         memory: &memory,
         checks: Vec::new(),
         disturbed: Disturbed::default(),
+        deployed: BTreeSet::new(),
         scopes: BTreeMap::new(),
         baselines,
         evaluates_groups: true,
