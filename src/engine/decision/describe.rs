@@ -110,7 +110,7 @@ impl fmt::Display for Happening {
             Self::IncidentOpened { incident, target, severity, reason, .. } => {
                 write!(f, "incident {incident} opens, {severity}, {target}: {}", OneLine(reason))
             }
-            Self::IncidentResolved { incident, reason } => {
+            Self::IncidentResolved { incident, reason, .. } => {
                 write!(f, "incident {incident} is resolved: {}", OneLine(reason))
             }
             Self::RollbackDecided { rollback, incident, target, plan, steps, .. } => {

@@ -8,7 +8,7 @@ use super::effect::{DeliveryReport, MessageKind};
 use super::event::{Cause, Happening, Refusal};
 use super::firing::Firing;
 use super::placeholders::fill_text;
-use super::state::TriggerState;
+use super::state::{Incident, TriggerState};
 use crate::engine::evaluation::{Judged, Judgement, Silence, TriggerKey, UnknownReason, Verdict, WindowFill};
 use crate::engine::model::{
     IncidentId, Labels, PolicyName, ReceiverName, Severity, SourceName, TargetName, TriggerName,
@@ -335,7 +335,9 @@ impl Draft<'_> {
 
     fn resolve(&mut self, incident: IncidentId, reason: &str) {
         self.page_resolved(incident, reason);
-        self.emit(Happening::IncidentResolved { incident, reason: reason.to_owned() });
+        let known = self.state().incidents.get(&incident);
+        let tasks = known.map(Incident::tasks_to_go_on).unwrap_or_default();
+        self.emit(Happening::IncidentResolved { incident, reason: reason.to_owned(), tasks });
     }
 
     /// Lets go of what rules and sources that are gone have left behind.

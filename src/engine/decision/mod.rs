@@ -69,6 +69,10 @@ pub struct Decision {
 /// Decides what follows from `input`. The same arguments give the same decision (E1).
 pub fn decide(state: &State, setup: &Setup, now: Timestamp, input: &Input) -> Decision {
     let mut draft = Draft::new(state, setup, now);
+    // What is done at the very limit of its clock is late, whichever of both is heard first.
+    if let Input::Judged(_) | Input::Woke | Input::EffectFinished { .. } | Input::Command(_) = input {
+        draft.tell_overdue();
+    }
     match input {
         Input::Restarted(restart) => {
             draft.emit(Happening::Restarted(restart.clone()));
@@ -80,7 +84,6 @@ pub fn decide(state: &State, setup: &Setup, now: Timestamp, input: &Input) -> De
         Input::Woke => {
             draft.wake_rollbacks();
             draft.escalate();
-            draft.tell_overdue();
             draft.wake_deployments();
         }
         Input::EffectStarted { effect, handle } => draft.take_start(*effect, handle),
