@@ -182,6 +182,7 @@ impl Draft<'_> {
             for incident in told {
                 let key = format!("{}-rollback", incident.global(&facts.journal));
                 let (summary, details) = (summary.clone(), details.clone());
+                self.told_now.insert(key.clone());
                 self.page(incident, MessageKind::Trigger, key, Severity::Critical, summary, details);
             }
         }
@@ -206,7 +207,14 @@ impl Draft<'_> {
         let summary = format!("{}: {}: {reason}", facts.target, facts.cause);
         let lasted = self.now.since(incident.since).rounded();
         let details = vec![format!("It lasted {lasted}. It had been opened because: {}", facts.reason)];
+        // A page that would be taken back in the instant in which it goes out would reach nobody. That a rollback did not
+        // work out calls for somebody although the condition has cleared meanwhile: that page is left to whoever takes it,
+        // and there is one all-clear.
+        let told_now = self.told_now.clone();
         for (key, receivers) in incident.open_keys.clone() {
+            if told_now.contains(&key) {
+                continue;
+            }
             let (facts, severity) = (facts.clone(), facts.severity);
             let (summary, details) = (summary.clone(), details.clone());
             let message = self.message(facts, MessageKind::Resolve, key, severity, summary, details);
