@@ -63,6 +63,7 @@ target: shop
 sources: [app, rearguard]
 indicators:
   errors: {{ unit: ratio, expr: errors }}
+  faults: {{ unit: ratio, expr: \"errors{{job='app'}}\" }}
   speed: {{ unit: per_second, expr: speed, baseline: {{ over: 2m, min_samples: 20 }} }}
   lasts: {{ unit: seconds, expr: rearguard_deployment_duration_seconds }}
   rollbacks: {{ unit: count, expr: rearguard_rollbacks_in_24h }}
@@ -253,6 +254,34 @@ fn s3_12_a_calendar_opens_and_closes_a_trigger_to_the_second() {
             "+1800.000s  shop/Errors FIRES",
             "+25200.000s  shop/Errors is no longer judged: it is judged during market only",
             "+25200.000s  shop/Night FIRES",
+        ]
+    );
+}
+
+#[test]
+fn s3_12_a_calendar_acts_at_its_boundary_itself_and_not_at_the_next_answer() {
+    let triggers = "  - { name: Errors, when: faults > 1%, for: 30s, during: market, then: { page: oncall } }\n  - { name: Row, when: faults > 1%, for: 2 in a row, during: market, then: { page: oncall } }";
+    let mut life = Life::first(setup(triggers));
+    // Answers come at 1797 s, 1802 s and so on: the market opens at 1800 s, and closes at 25,200 s.
+    life.live(1787, 1797, "v1", 0.02, 9.0);
+    let explained = life.replay.engine().explain(&"Errors".into(), at(1797)).remove(0);
+    assert_eq!(
+        explained.waits_for,
+        ["it is judged during market only, which it has not been for 28m57s; it is again in 3s"]
+    );
+    life.live(1797, 1842, "v1", 0.02, 9.0);
+    let explained = life.replay.engine().explain(&"Errors".into(), at(1842)).remove(0);
+    assert_eq!(explained.waits_for.last().unwrap(), "its time is over in 6h29m18s");
+    life.live(25_187, 25_207, "v1", 0.02, 9.0);
+    assert_eq!(
+        life.story(&["shop/"]).iter().map(|line| line.split(": ").next().unwrap()).collect::<Vec<_>>(),
+        [
+            "+1800.000s  shop/Errors is pending, fires after 30s",
+            "+1802.000s  shop/Row is pending",
+            "+1807.000s  shop/Row FIRES",
+            "+1830.000s  shop/Errors FIRES",
+            "+25200.000s  shop/Errors is no longer judged",
+            "+25200.000s  shop/Row is no longer judged",
         ]
     );
 }

@@ -40,7 +40,7 @@ pub use effect::{
 pub use event::{Cause, CheckSeen, EVENT_VERSION, Event, Happening, Outcome, Refusal};
 pub use input::{Command, EffectOutcome, Input, Restart};
 pub use rollback::{Phase, Rollback};
-pub use scopes::scopes;
+pub use scopes::{next_boundary, outside_again_at, scopes, within_again_at};
 pub use setup::{AtMost, Level, Mode, OnError, Plan, Policy, Setup, Step, StepAction, Target, Verify};
 pub use state::{IllegalTransition, Incident, State, TriggerState, apply};
 
