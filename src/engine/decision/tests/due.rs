@@ -109,7 +109,8 @@ fn nothing_is_late_where_no_rollback_is_owed() {
     let cooling = |story: &mut Story| {
         story.state.targets.entry("app".into()).or_default().last_ended = Some(Timestamp::ZERO);
     };
-    let cases: [(&str, &dyn Fn(&mut Story), usize); 3] =
+    type Case<'a> = (&'a str, &'a dyn Fn(&mut Story), usize);
+    let cases: [Case<'_>; 3] =
         [("outside of its time", &outside, 0), ("in shadow", &shadow, 0), ("cools down", &cooling, 2)];
     for (case, change, expected) in cases {
         let mut story = Story::new(clocked());
