@@ -424,7 +424,7 @@ fn observation(row: &Row, digest: &[u8], sets: &HashMap<i64, &Labels>) -> Option
         }
     };
     let source = SourceName::from(row.source.as_str());
-    Some(Observation { source, at, took: Span::from_millis(row.took_ms), answer })
+    Some(Observation { source, at, took: Span::from_millis(row.took_ms), answer, told: None })
 }
 
 /// Returns the numbers of label sets that no observation has.

@@ -6,6 +6,7 @@ use super::effect::Effect;
 use super::event::{Event, Happening};
 use super::setup::Setup;
 use super::state::{State, apply};
+use crate::engine::evaluation::ProbeSeen;
 use crate::engine::report::{Reason, Report};
 use crate::engine::time::Timestamp;
 
@@ -17,6 +18,8 @@ pub(super) struct Draft<'a> {
     pub(super) events: Vec<Event>,
     pub(super) effects: Vec<Effect>,
     pub(super) report: Report,
+    /// What probes answered last, where the input tells.
+    pub(super) probes: Vec<ProbeSeen>,
 }
 
 impl<'a> Draft<'a> {
@@ -24,7 +27,8 @@ impl<'a> Draft<'a> {
         // Time never goes backwards in here, whatever the caller's clock did (E8).
         let now = now.max(state.now);
         let state = Cow::Borrowed(state);
-        Self { setup, now, state, events: Vec::new(), effects: Vec::new(), report: Report::default() }
+        let (events, effects, probes) = (Vec::new(), Vec::new(), Vec::new());
+        Self { setup, now, state, events, effects, report: Report::default(), probes }
     }
 
     /// Returns the state with every event of this decision in it.

@@ -20,6 +20,7 @@ pub mod link;
 mod paging;
 mod pairs;
 pub mod placeholders;
+mod probes;
 mod recommend;
 pub mod rollback;
 mod scopes;
@@ -37,6 +38,7 @@ pub use effect::{
 };
 pub use event::{Cause, CheckSeen, EVENT_VERSION, Event, Happening, Outcome, Refusal};
 pub use input::{Command, EffectOutcome, Input, Restart};
+pub use probes::barred_by_absence;
 pub use rollback::{Phase, Rollback};
 pub use scopes::scopes;
 pub use setup::{AtMost, Level, Mode, OnError, Plan, Policy, Setup, Step, StepAction, Target, Verify};

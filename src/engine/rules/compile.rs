@@ -37,6 +37,8 @@ pub struct Catalog {
     pub targets: BTreeMap<TargetName, BTreeSet<PlanName>>,
     /// The sources, each with the time between two observations.
     pub sources: BTreeMap<SourceName, Span>,
+    /// The sources that are probes.
+    pub probes: BTreeSet<SourceName>,
     /// The plans, each with whether it verifies that it helped.
     pub plans: BTreeMap<PlanName, Verified>,
     /// The escalation policies.

@@ -15,7 +15,7 @@ mod times;
 pub use interest::Interest;
 pub use limits::{LimitExceeded, Limits};
 pub use matcher::{MatchOp, Matcher, Selector, Sources};
-pub use observation::{FailureKind, Observation, SourceFailure};
+pub use observation::{FailureKind, Observation, PROBE_SUCCESS, SourceFailure};
 pub use pattern::{InvalidPattern, Pattern, unanchored};
 pub use points::Point;
 pub use store::excerpt::{Catalogue, Kept, SeriesCopy, TooManySamples};

@@ -20,7 +20,12 @@ pub struct Observation {
     pub took: Span,
     /// The samples, with the source's own labels (`job`, `instance`) already on them; or why there are none.
     pub answer: Result<Vec<Sample>, SourceFailure>,
+    /// What the answer was in words, one line: a probe's `answered 503, expected 200`. For people; nothing rests on it.
+    pub told: Option<String>,
 }
+
+/// The series that every probe shows: 1 where its answer was good, 0 where it was bad.
+pub const PROBE_SUCCESS: &str = "probe_success";
 
 /// Why a source gave no samples.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -170,7 +170,7 @@ impl Apps {
             }
             None => Ok(self.samples(source, now, at, is_missing, counters)),
         };
-        Some((Observation { source: source.clone(), at, took, answer }, took))
+        Some((Observation { source: source.clone(), at, took, answer, told: None }, took))
     }
 
     fn samples(

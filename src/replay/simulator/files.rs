@@ -106,6 +106,7 @@ fn draw_target(setup: &mut Setup, target: usize, every: Span, random: &mut Rando
             point_of_no_return: random.chance(10).then(|| random.secs(0, 120)),
             ..DeploymentSettings::default()
         },
+        reference: BTreeSet::new(),
     };
     setup.targets.insert(name, guarded);
 }

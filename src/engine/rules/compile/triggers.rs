@@ -92,7 +92,10 @@ impl TriggerScope<'_> {
         }
         let no_data = terms.no_data.as_ref().map_or_else(NoData::default, |no_data| no_data.value);
         check_clear(&when, &clear, terms, out);
-        self.check_absence(&draft, &then, out);
+        let reads = when.sources().into_iter().chain(given.iter().flat_map(Condition::sources));
+        if self.catalog.probes.is_disjoint(&reads.collect()) {
+            check_absence(&draft, &then, out);
+        }
         let trigger = Trigger {
             sources,
             given,
@@ -130,17 +133,19 @@ impl TriggerScope<'_> {
         }
         consequence(&written, &self.file.target, self.catalog, out)
     }
+}
 
-    /// Says that a trigger that missing data can make fire never acts (E2).
-    fn check_absence(&self, draft: &Draft<'_>, then: &Then, out: &mut Findings) {
-        let Some(no_data) = &draft.terms.no_data else { return };
-        if no_data.value.can_breach() && then.rollback.is_some() {
-            let message =
-                format!("missing data can make `{}` fire, so it pages and never rolls back", draft.name);
-            out.push(Diagnostic::warning("absence-never-acts", no_data.place.clone(), message).hint(
-                "write `no_data: hold` for the trigger that acts, and a second trigger that pages on absence",
-            ));
-        }
+/// Says that a trigger that missing data can make fire, and no probe confirms, never acts (E2).
+fn check_absence(draft: &Draft<'_>, then: &Then, out: &mut Findings) {
+    let Some(no_data) = &draft.terms.no_data else { return };
+    if no_data.value.can_breach() && then.rollback.is_some() {
+        let message = format!(
+            "missing data can make `{}` fire and it reads no probe, so it pages and never rolls back",
+            draft.name
+        );
+        out.push(Diagnostic::warning("absence-never-acts", no_data.place.clone(), message).hint(
+            "let `when` or `given` read a probe too: it rolls back while that is bad; or write `no_data: hold`",
+        ));
     }
 }
 

@@ -306,7 +306,7 @@ impl Session<'_> {
             }
             Mood::Answers(takes) => (takes, Ok(self.page(source))),
         };
-        let observation = Observation { source: source.clone(), at: self.now, took, answer };
+        let observation = Observation { source: source.clone(), at: self.now, took, answer, told: None };
         if let Daemon::Up(replay) = &mut self.daemon {
             replay.schedule(self.now + took, Timed::Observation(observation));
         }

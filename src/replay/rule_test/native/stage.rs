@@ -9,7 +9,7 @@ use super::given::{self, Rules, StandIn};
 use super::happens::Occurrence;
 use super::world::{self, Named};
 use super::written::{GivenSeries, Test, TestFile};
-use crate::config::{self, Scrape, rule_files, source_file};
+use crate::config::{self, Source, rule_files, source_file};
 use crate::engine::decision::Setup;
 use crate::engine::evaluation::TriggerKey;
 use crate::engine::model::{Labels, SourceName};
@@ -25,7 +25,7 @@ use super::course::Course;
 pub(super) struct Loaded {
     pub(super) setup: Arc<Setup>,
     /// How sources are asked.
-    pub(super) scrapes: BTreeMap<SourceName, Scrape>,
+    pub(super) scrapes: BTreeMap<SourceName, Source>,
 }
 
 /// What a test is played on.

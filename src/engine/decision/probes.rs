@@ -1,0 +1,97 @@
+//! What probes say to decisions: what is told of them, what absence may do beside them, and whether it is we who are cut
+//! off.
+//!
+//! Absence never acts by itself (E2). A trigger that missing data can make fire acts only while a probe that it reads is
+//! bad; and what a bad probe says counts only while a reference probe says that we see anything at all.
+
+use std::collections::BTreeSet;
+
+use super::alerts::is_imported;
+use super::draft::Draft;
+use super::event::{Cause, Refusal};
+use super::setup::Setup;
+use crate::engine::evaluation::{Judgement, ProbeSeen, TriggerKey};
+use crate::engine::model::{SourceName, TargetName};
+use crate::engine::rules::{Condition, Trigger};
+
+/// Returns the probes that a trigger's expression or its `given` reads.
+fn read_by(trigger: &Trigger, setup: &Setup) -> BTreeSet<SourceName> {
+    let read = trigger.when.sources().into_iter().chain(trigger.given.iter().flat_map(Condition::sources));
+    read.filter(|source| setup.probes.contains(source)).collect()
+}
+
+/// Returns why a trigger must not act on what is seen, whatever its target allows.
+pub fn barred_by_absence(setup: &Setup, trigger: &Trigger, probes: &[ProbeSeen]) -> Option<Refusal> {
+    let read = read_by(trigger, setup);
+    let bad: Vec<&ProbeSeen> =
+        probes.iter().filter(|probe| !probe.good && read.contains(&probe.source)).collect();
+    if trigger.no_data.can_breach() && bad.is_empty() {
+        return Some(Refusal::RestsOnAbsence);
+    }
+    isolated(setup, &trigger.target, &bad, probes)
+}
+
+/// Returns that it may be we who see nothing, where `bad` is all that is bad and no reference probe says otherwise.
+///
+/// One that says otherwise was asked since the others turned bad, and was good already when they were asked last: what
+/// comes back when a network does is not taken for what broke it.
+fn isolated(setup: &Setup, target: &TargetName, bad: &[&ProbeSeen], probes: &[ProbeSeen]) -> Option<Refusal> {
+    let reference = &setup.targets.get(target)?.reference;
+    let turned = bad.iter().map(|probe| probe.since).max()?;
+    let asked = bad.iter().map(|probe| probe.at).min()?;
+    if reference.is_empty() {
+        return None;
+    }
+    let seen: Vec<&ProbeSeen> = probes.iter().filter(|probe| reference.contains(&probe.source)).collect();
+    if seen.iter().any(|probe| probe.good && probe.at >= turned && probe.since <= asked) {
+        return None;
+    }
+    Some(Refusal::Isolated(match seen.iter().find(|probe| !probe.good) {
+        Some(probe) => format!("reference probe {} is bad too ({})", probe.source, probe.why),
+        None => {
+            let names: Vec<&str> = reference.iter().map(SourceName::as_str).collect();
+            format!("no reference probe ({}) has been good since", names.join(", "))
+        }
+    }))
+}
+
+impl Draft<'_> {
+    /// Returns why a trigger must not act now.
+    pub(super) fn barred(&self, trigger: &Trigger) -> Option<Refusal> {
+        barred_by_absence(self.setup, trigger, &self.probes)
+    }
+
+    /// Says what the bad ones of a trigger's probes answered, for its page.
+    pub(super) fn told_by_probes(&self, trigger: &Trigger) -> Vec<String> {
+        let read = read_by(trigger, self.setup);
+        let bad = self.probes.iter().filter(|probe| !probe.good && read.contains(&probe.source));
+        bad.map(|probe| {
+            let since = self.now.since(probe.since).rounded();
+            format!("Probe {} has been bad for {since}: {}.", probe.source, probe.why)
+        })
+        .collect()
+    }
+
+    /// Goes on with a trigger that fires: a level may come to the top, and what absence barred may be confirmed by now.
+    pub(super) fn go_on(&mut self, trigger: &Trigger, judgement: &Judgement) {
+        self.rise(trigger, judgement);
+        let cause = Cause::Trigger(judgement.key.clone());
+        let Some(incident) = self.state().open_incident(&cause) else { return };
+        let refused = self.state().incidents.get(&incident).and_then(|known| known.refused.as_ref());
+        let waits = matches!(refused, Some(Refusal::RestsOnAbsence | Refusal::Isolated(_)));
+        if !waits || !judgement.window.full || self.is_busy(incident) || self.barred(trigger).is_some() {
+            return;
+        }
+        if self.outranked_by(trigger, judgement).is_none() {
+            let firing = self.firing(trigger, judgement);
+            self.begin_rollback(incident, &firing);
+        }
+    }
+
+    /// Returns that we may be cut off, for an imported alert that speaks of a bad probe: its label `job` names it.
+    pub(super) fn isolated_alert(&self, key: &TriggerKey) -> Option<Refusal> {
+        let job = key.labels.get("job").filter(|_| is_imported(key))?;
+        let bad = self.probes.iter().find(|probe| !probe.good && probe.source.as_str() == job)?;
+        isolated(self.setup, &key.target, &[bad], &self.probes)
+    }
+}
