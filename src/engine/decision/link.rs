@@ -149,6 +149,10 @@ fn catalog(declared: &Declared) -> Catalog {
             all.chain([(OWN_SOURCE.into(), OWN_PACE.every)]).collect()
         },
         probes: declared.probes.clone(),
+        references: {
+            let each = declared.targets.iter();
+            each.map(|(name, target)| (name.clone(), target.reference.clone())).collect()
+        },
         plans: declared.plan_names.clone(),
         policies: declared.policies.keys().cloned().collect(),
         calendars: declared.calendars.keys().cloned().collect(),

@@ -95,3 +95,48 @@ impl Draft<'_> {
         isolated(self.setup, &key.target, &[bad], &self.probes)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::decision::tests::setup;
+    use crate::engine::time::Timestamp;
+
+    /// A probe that has been good or bad from the first to the second time on.
+    fn seen(source: &str, good: bool, since: i64, at: i64) -> ProbeSeen {
+        let (since, at) = (Timestamp::from_millis(since * 1000), Timestamp::from_millis(at * 1000));
+        ProbeSeen { source: source.into(), at, good, since, why: "it said so".to_owned() }
+    }
+
+    #[test]
+    fn only_a_reference_that_was_good_all_the_while_tells_that_it_is_not_we() {
+        let mut setup = setup();
+        let (name, target) = setup.targets.first_key_value().expect("a target");
+        let (name, mut target) = (name.clone(), target.clone());
+        target.reference = ["dns".into(), "gateway".into()].into();
+        setup.targets.insert(name.clone(), target);
+        let bad = [seen("health", false, 10, 20)];
+        let bad: Vec<&ProbeSeen> = bad.iter().collect();
+        let unheard = Some("no reference probe (dns, gateway) has been good since");
+        let bad_too = Some("reference probe gateway is bad too (it said so)");
+        let cases = [
+            ("asked with the last question", vec![seen("gateway", true, 0, 20)], None),
+            ("asked when it turned bad", vec![seen("gateway", true, 0, 10)], None),
+            ("asked before it turned bad", vec![seen("gateway", true, 0, 9)], unheard),
+            ("good since the last question", vec![seen("gateway", true, 20, 20)], None),
+            ("good only after the last question", vec![seen("gateway", true, 21, 21)], unheard),
+            ("bad", vec![seen("gateway", false, 0, 20)], bad_too),
+            ("one of two", vec![seen("dns", true, 0, 20), seen("gateway", false, 0, 20)], None),
+            ("not known", Vec::new(), unheard),
+            ("another probe", vec![seen("blue", true, 0, 20)], unheard),
+        ];
+        for (case, probes, expected) in cases {
+            let expected = expected.map(|why| Refusal::Isolated(why.to_owned()));
+            assert_eq!(isolated(&setup, &name, &bad, &probes), expected, "{case}");
+        }
+        assert_eq!(isolated(&setup, &name, &[], &[]), None, "nothing is bad");
+        let mut without = setup.clone();
+        without.targets.values_mut().for_each(|target| target.reference.clear());
+        assert_eq!(isolated(&without, &name, &bad, &[]), None, "nothing is configured");
+    }
+}

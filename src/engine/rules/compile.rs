@@ -39,6 +39,8 @@ pub struct Catalog {
     pub sources: BTreeMap<SourceName, Span>,
     /// The sources that are probes.
     pub probes: BTreeSet<SourceName>,
+    /// The probes of each target that tell whether it is we who see nothing.
+    pub references: BTreeMap<TargetName, BTreeSet<SourceName>>,
     /// The plans, each with whether it verifies that it helped.
     pub plans: BTreeMap<PlanName, Verified>,
     /// The escalation policies.

@@ -315,10 +315,18 @@ fn exposed(
     all
 }
 
-fn labelled(source: &SourceName, given: &Labels, loaded: &Loaded) -> Labels {
-    let extra = loaded.scrapes.get(source).map_or_else(Labels::empty, |scrape| scrape.labels.clone());
+/// Returns the labels that a source puts on its series.
+pub(super) fn identity(source: &SourceName, loaded: &Loaded) -> SeriesIdentity {
+    let mut extra = loaded.scrapes.get(source).map_or_else(Labels::empty, |asked| asked.labels.clone());
+    if loaded.setup.probes.contains(source) {
+        extra = extra.with("source", source.as_str());
+    }
     // A test that names a `job` or an `instance` means the series as rules see it.
-    let identity = SeriesIdentity::new(source, "app.test:80", &extra, LabelConflict::Honor);
+    SeriesIdentity::new(source, "app.test:80", &extra, LabelConflict::Honor)
+}
+
+fn labelled(source: &SourceName, given: &Labels, loaded: &Loaded) -> Labels {
+    let identity = identity(source, loaded);
     let named = given.without_name();
     let pairs: Vec<(&str, &str)> = named.iter().collect();
     identity.attach(given.metric_name(), pairs.iter().copied())
