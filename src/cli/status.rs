@@ -154,7 +154,9 @@ fn sources(sources: &[SourceLook], now: Timestamp) -> Vec<Vec<String>> {
             (None, None, false) => "not heard yet".to_owned(),
         };
         let last = look.last_good.map_or("never".to_owned(), |at| format!("{} ago", now.since(at).rounded()));
-        vec![look.source.to_string(), state, format!("last good answer {last}")]
+        // What a probe answers may be bad.
+        let what = if look.probe.is_some() { "last answer" } else { "last good answer" };
+        vec![look.source.to_string(), state, format!("{what} {last}")]
     };
     sources.iter().map(row).collect()
 }

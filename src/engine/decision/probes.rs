@@ -64,12 +64,16 @@ impl Draft<'_> {
     /// Says what the bad ones of a trigger's probes answered, for its page.
     pub(super) fn told_by_probes(&self, trigger: &Trigger) -> Vec<String> {
         let read = read_by(trigger, self.setup);
-        let bad = self.probes.iter().filter(|probe| !probe.good && read.contains(&probe.source));
-        bad.map(|probe| {
+        let is_bad = |probe: &&ProbeSeen| !probe.good && read.contains(&probe.source);
+        let bad: Vec<&ProbeSeen> = self.probes.iter().filter(is_bad).collect();
+        let told = bad.iter().map(|probe| {
             let since = self.now.since(probe.since).rounded();
             format!("Probe {} has been bad for {since}: {}.", probe.source, probe.why)
-        })
-        .collect()
+        });
+        // Where a rollback is wanted, this is why there is none.
+        let isolated = isolated(self.setup, &trigger.target, &bad, &self.probes);
+        let isolated = isolated.filter(|_| trigger.then.rollback.is_none());
+        told.chain(isolated.map(|refusal| format!("No rollback would be begun: {refusal}."))).collect()
     }
 
     /// Goes on with a trigger that fires: a level may come to the top, and what absence barred may be confirmed by now.

@@ -159,6 +159,7 @@ impl Prober {
             Some(Sample { labels: self.identity.attach(name, std::iter::empty()), at, value: value? })
         };
         let told = match verdict {
+            Ok(good) if took.is_zero_or_negative() => format!("{good} in less than 1ms"),
             Ok(good) => format!("{good} in {took}"),
             Err(bad) => bad,
         };

@@ -127,7 +127,7 @@ impl<'f> Scenery<'f> {
         // As they are first: what is wrong with them is told at its place.
         let whole: Vec<SourceFile> = self.rules.iter().map(|rules| rules.file.clone()).collect();
         let loaded = self.load(&self.rules, &whole, world.as_ref(), test, out)?;
-        let (replaced, stand_ins) = given::replace(&self.rules, &test.indicators, out);
+        let (replaced, stand_ins) = given::replace(&self.rules, &test.indicators, &loaded.setup.probes, out);
         let loaded = match stand_ins.as_slice() {
             [] => loaded,
             _ => self.load(&self.rules, &replaced, world.as_ref(), test, out)?,
@@ -141,7 +141,8 @@ impl<'f> Scenery<'f> {
             };
             let world = overlaid(world.as_ref(), reload.world.as_ref());
             // An indicator that is gone now is given no more.
-            let (replaced, _) = given::replace(&rules, &test.indicators, &mut Findings::default());
+            let probes = &loaded.setup.probes;
+            let (replaced, _) = given::replace(&rules, &test.indicators, probes, &mut Findings::default());
             reloads.insert(at, self.load(&rules, &replaced, world.as_ref(), test, out)?);
         }
         let series = exposed(test, &loaded, &stand_ins, out);
