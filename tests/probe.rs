@@ -353,7 +353,7 @@ async fn a_question_that_is_given_up_leaves_no_program() {
     let mark = directory.path().join("pid");
     let text = format!("echo $$ > {}; sleep 600", mark.display());
     let asking = tokio::spawn(async move { run(&text, LONG).await });
-    while std::fs::read_to_string(&mark).is_ok_and(|pid| pid.ends_with('\n')) == false {
+    while !std::fs::read_to_string(&mark).is_ok_and(|pid| pid.ends_with('\n')) {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     asking.abort();

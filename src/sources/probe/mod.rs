@@ -55,7 +55,7 @@ pub struct Prober {
 /// Who asks.
 #[derive(Debug)]
 enum Asker {
-    Http(http::HttpAsker),
+    Http(Box<http::HttpAsker>),
     Tcp { address: String },
     Exec { argv: Vec<String> },
 }
@@ -95,7 +95,7 @@ impl Prober {
             Probe::Http(probe) => {
                 let asker = http::HttpAsker::new(probe.clone()).map_err(invalid)?;
                 let instance = asker.instance();
-                (Asker::Http(asker), instance)
+                (Asker::Http(Box::new(asker)), instance)
             }
             Probe::Tcp { address, .. } => (Asker::Tcp { address: address.clone() }, address.clone()),
             Probe::Exec { argv, .. } => match argv.first() {
