@@ -18,6 +18,7 @@ use crate::engine::rules::{Condition, Diagnostic, Findings, Level, SourceFile, T
 use crate::engine::series::{Matcher, Selector};
 use crate::sources::identity::{LabelConflict, SeriesIdentity};
 
+use super::super::texts::Texts;
 use super::course::Course;
 
 /// Files that are in force together.
@@ -82,6 +83,7 @@ pub(super) struct Scenery<'f> {
     path: &'f Path,
     file: &'f SourceFile,
     written: &'f TestFile,
+    texts: Texts<'f>,
     rules: Vec<Rules>,
     world: Option<World>,
 }
@@ -100,13 +102,14 @@ impl<'f> Scenery<'f> {
         path: &'f Path,
         file: &'f SourceFile,
         written: &'f TestFile,
+        texts: Texts<'f>,
         files: &mut Vec<SourceFile>,
         out: &mut Findings,
     ) -> Self {
         let directory = directory_of(path);
         let rules = match &written.rules {
-            Some(patterns) => read_rules(patterns, directory, files, out),
-            None => read_namesake(path, file, files, out),
+            Some(patterns) => read_rules(patterns, directory, texts, files, out),
+            None => read_namesake(path, file, texts, files, out),
         };
         let world = match &written.world {
             Some(Node::Scalar(scalar)) if !scalar.is_null() => read_world(scalar, directory, files, out),
@@ -118,7 +121,7 @@ impl<'f> Scenery<'f> {
                 None
             }
         };
-        Self { path, file, written, rules, world }
+        Self { path, file, written, texts, rules, world }
     }
 
     /// Loads what a test is played on.
@@ -136,7 +139,7 @@ impl<'f> Scenery<'f> {
         for (at, happens) in test.happens.iter().enumerate() {
             let Occurrence::Reload(reload) = &happens.what else { continue };
             let rules = match &reload.rules {
-                Some(patterns) => read_rules(patterns, directory_of(self.path), files, out),
+                Some(patterns) => read_rules(patterns, directory_of(self.path), self.texts, files, out),
                 None => self.rules.clone(),
             };
             let world = overlaid(world.as_ref(), reload.world.as_ref());
@@ -213,11 +216,12 @@ fn overlaid(below: Option<&World>, above: Option<&Node>) -> Option<World> {
 fn read_rules(
     patterns: &[Scalar],
     directory: &Path,
+    texts: Texts<'_>,
     files: &mut Vec<SourceFile>,
     out: &mut Findings,
 ) -> Vec<Rules> {
     let found = rule_files::find(patterns, directory, out);
-    let read = |(path, place): (PathBuf, _)| match rule_files::read(&path) {
+    let read = |(path, place): (PathBuf, _)| match texts.read(&path) {
         Ok(text) => read_tree(&path, &text, files, out),
         Err(problem) => {
             out.push(Diagnostic { place, ..*problem });
@@ -231,12 +235,13 @@ fn read_rules(
 fn read_namesake(
     path: &Path,
     file: &SourceFile,
+    texts: Texts<'_>,
     files: &mut Vec<SourceFile>,
     out: &mut Findings,
 ) -> Vec<Rules> {
     let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
     let rules = path.with_file_name(name.replace(".test.", "."));
-    let read = if rules == path { None } else { rule_files::read(&rules).ok() };
+    let read = if rules == path { None } else { texts.read(&rules).ok() };
     match read {
         Some(text) => read_tree(&rules, &text, files, out).into_iter().collect(),
         None => {
