@@ -15,6 +15,8 @@ use crate::replay::rule_test::mutation::{self, Change, Fate, Mutant};
 struct Counts {
     caught: usize,
     refused: usize,
+    excused: usize,
+    /// Those that no test notices, and wrong excuses.
     survived: usize,
 }
 
@@ -36,6 +38,10 @@ pub(super) fn run(files: &[PathBuf], rules: &str, style: Style) -> Result<Exit, 
                     counts.add(fate);
                     print(&line(mutant, fate, style))?;
                 }
+                if !mutation.wrong.is_empty() {
+                    counts.survived += mutation.wrong.len();
+                    print(&config::render(&mutation.wrong, &mutation.files, style))?;
+                }
             }
             Err(refused) => {
                 cannot = true;
@@ -52,7 +58,7 @@ pub(super) fn run(files: &[PathBuf], rules: &str, style: Style) -> Result<Exit, 
     }
     print(&counts.told(style))?;
     match counts {
-        Counts { caught: 0, refused: 0, survived: 0 } => {
+        Counts { caught: 0, refused: 0, excused: 0, survived: 0 } => {
             let error = CommandError::usage("there was nothing to change");
             Err(error.with_hint("no rule with a limit or a window has such a name"))
         }
@@ -66,13 +72,15 @@ impl Counts {
         match fate {
             Fate::Caught(_) => self.caught += 1,
             Fate::Refused(_) => self.refused += 1,
+            Fate::Excused(_) => self.excused += 1,
             Fate::Survived => self.survived += 1,
         }
     }
 
     fn told(&self, style: Style) -> String {
-        let Self { caught, refused, survived } = self;
-        let counts = format!("{caught} caught by a test, {refused} refused when loaded");
+        let Self { caught, refused, excused, survived } = self;
+        let counts =
+            format!("{caught} caught by a test, {refused} refused when loaded, {excused} unnoticeable");
         match survived {
             0 => format!("{}: {counts}\n", painted(style, GOOD, "every change is noticed")),
             _ => format!("{}, {counts}\n", painted(style, BAD, &format!("{survived} NOT NOTICED"))),
@@ -87,6 +95,7 @@ fn line(mutant: &Mutant, fate: &Fate, style: Style) -> String {
     match fate {
         Fate::Caught(test) => format!("{change}   caught by \"{test}\"\n"),
         Fate::Refused(why) => format!("{change}   refused: {why}\n"),
+        Fate::Excused(why) => format!("{change}   unnoticeable: {why}\n"),
         Fate::Survived => {
             let told = painted(style, BAD, "NOT NOTICED");
             format!("{change}   {told}\n    {}\n", hint(mutant))

@@ -6,6 +6,7 @@
 
 mod mutants;
 
+use std::collections::BTreeSet;
 use std::num::NonZero;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -13,11 +14,13 @@ use std::sync::{Mutex, PoisonError};
 
 pub use mutants::{Change, Mutant};
 
-use super::native::{self, Rehearsal};
+use super::native::{self, Played, Rehearsal, Unnoticeable};
+use super::report::TestReport;
 use super::texts::Texts;
 use super::{Refused, parse, run_promtool};
 use crate::engine::rules::yaml::{self, Node};
 use crate::engine::rules::{Diagnostic, Level, SourceFile};
+use crate::engine::time::Span;
 
 /// What became of the changes of a test file's rules.
 #[derive(Clone, Debug)]
@@ -26,6 +29,10 @@ pub struct Mutation {
     pub failing: Vec<String>,
     /// Every change, in the order of the rule files.
     pub tried: Vec<(Mutant, Fate)>,
+    /// What the test file calls unnoticeable, and a test notices, or nothing is changed to it.
+    pub wrong: Vec<Diagnostic>,
+    /// The files, for excerpts.
+    pub files: Vec<SourceFile>,
 }
 
 /// What became of a change.
@@ -35,6 +42,8 @@ pub enum Fate {
     Caught(String),
     /// The rules cannot be loaded any more, for this reason.
     Refused(String),
+    /// Every test passes all the same, and the test file says why that must be so.
+    Excused(String),
     /// Every test passes all the same.
     Survived,
 }
@@ -48,12 +57,14 @@ pub fn run(path: &Path, wanted: impl Fn(&str) -> bool) -> Result<Mutation, Refus
     let files = super::run(path, |_| false)?.files;
     let player = Player::new(path)?;
     let every: Vec<usize> = (0..player.tests.len()).collect();
-    let alone = in_parallel(&every, |at| player.first_failure(&[*at], Texts::default()));
-    let alone: Result<Vec<_>, _> = alone.into_iter().collect();
-    let failing = alone.map_err(|problems| Refused { problems, files: files.clone() })?;
-    let failing: Vec<String> = failing.into_iter().flatten().map(|at| player.tests[at].0.clone()).collect();
+    let alone = in_parallel(&every, |at| player.play(&[*at], Texts::default()));
+    let alone: Result<Vec<Vec<Played>>, _> = alone.into_iter().collect();
+    let alone = alone.map_err(|problems| Refused { problems, files: files.clone() })?;
+    let alone: Vec<Played> = alone.into_iter().flatten().collect();
+    let failing = alone.iter().filter(|played| !played.passed);
+    let failing: Vec<String> = failing.map(|played| player.tests[played.at].0.clone()).collect();
     if !failing.is_empty() {
-        return Ok(Mutation { failing, tried: Vec::new() });
+        return Ok(Mutation { failing, tried: Vec::new(), wrong: Vec::new(), files });
     }
     let mut rules = Vec::new();
     for file in files.iter().skip(1) {
@@ -63,8 +74,25 @@ pub fn run(path: &Path, wanted: impl Fn(&str) -> bool) -> Result<Mutation, Refus
         let of_one = mutants.chunk_by(|a, b| a.rule == b.rule);
         rules.extend(of_one.map(|mutants| (file.clone(), mutants.to_vec())));
     }
-    let tried = in_parallel(&rules, |(file, mutants)| try_all(file, mutants, &player));
-    Ok(Mutation { failing, tried: tried.into_iter().flatten().collect() })
+    let tried = in_parallel(&rules, |(file, mutants)| try_all(file, mutants, &player, &alone));
+    let mut tried: Vec<(Mutant, Fate)> = tried.into_iter().flatten().collect();
+    let mut wrong = Vec::new();
+    for unnoticeable in player.unnoticeable().iter().filter(|change| wanted(&change.rule.value)) {
+        let is_meant = |mutant: &Mutant| {
+            mutant.rule == unnoticeable.rule.value && mutant.after == unnoticeable.change.value
+        };
+        match tried.iter_mut().find(|(mutant, fate)| *fate == Fate::Survived && is_meant(mutant)) {
+            Some((_, fate)) => *fate = Fate::Excused(unnoticeable.because.value.clone()),
+            None => wrong.push(not_unnoticeable(unnoticeable)),
+        }
+    }
+    Ok(Mutation { failing, tried, wrong, files })
+}
+
+fn not_unnoticeable(change: &Unnoticeable) -> Diagnostic {
+    let message = "a test notices this change, or there is none like it";
+    let hint = "write the rule's name, and the whole value after the change; take out what is noticed";
+    Diagnostic::error("noticed-change", change.change.place(), message).hint(hint)
 }
 
 /// Works on every item, as many at once as the host has processors; the results are in the order of the items.
@@ -90,21 +118,24 @@ fn in_parallel<T: Sync, R: Send>(items: &[T], work: impl Fn(&T) -> R + Sync) -> 
     done.into_iter().map(|(_, result)| result).collect()
 }
 
-/// Tries the changes of one rule.
-fn try_all(file: &SourceFile, mutants: &[Mutant], player: &Player) -> Vec<(Mutant, Fate)> {
+/// Tries the changes of one rule; `alone` is what became of each test without any change.
+fn try_all(file: &SourceFile, mutants: &[Mutant], player: &Player, alone: &[Played]) -> Vec<(Mutant, Fate)> {
     let Some(rule) = mutants.first().map(|mutant| mutant.rule.as_str()) else { return Vec::new() };
-    let mut order: Vec<usize> = (0..player.tests.len()).collect();
-    order.sort_by_key(|at| !player.tests[*at].1.contains(rule));
+    let mut order: Vec<&Played> = alone.iter().filter(|played| !played.left_out.contains(rule)).collect();
+    order.sort_by_key(|played| (!player.tests[played.at].1.contains(rule), played.lasts));
+    let mut order: Vec<usize> = order.into_iter().map(|played| played.at).collect();
     let mut tried = Vec::new();
     for mutant in mutants {
         let changed = mutant.apply(file);
-        let fate = match player.first_failure(&order, Texts::with(&changed)) {
-            Ok(Some(found)) => {
-                order.retain(|at| *at != found);
-                order.insert(0, found);
-                Fate::Caught(player.tests[found].0.clone())
-            }
-            Ok(None) => Fate::Survived,
+        let fate = match player.play(&order, Texts::with(&changed)) {
+            Ok(played) => match played.last().filter(|last| !last.passed) {
+                Some(Played { at, .. }) => {
+                    order.retain(|other| other != at);
+                    order.insert(0, *at);
+                    Fate::Caught(player.tests[*at].0.clone())
+                }
+                None => Fate::Survived,
+            },
             Err(problems) => {
                 let why = problems.into_iter().find(|problem| problem.level == Level::Error);
                 Fate::Refused(why.map(|problem| problem.message).unwrap_or_default())
@@ -135,15 +166,27 @@ impl Player {
         Ok(Self { path: path.to_owned(), files, root, tests, rehearsal })
     }
 
-    /// Runs these tests in this order until one fails, and returns it.
-    fn first_failure(&self, order: &[usize], texts: Texts<'_>) -> Result<Option<usize>, Vec<Diagnostic>> {
+    fn unnoticeable(&self) -> &[Unnoticeable] {
+        self.rehearsal.as_ref().map_or(&[], Rehearsal::unnoticeable)
+    }
+
+    /// Plays these tests in this order until one fails; tells of every one that was played.
+    fn play(&self, order: &[usize], texts: Texts<'_>) -> Result<Vec<Played>, Vec<Diagnostic>> {
         if let Some(rehearsal) = &self.rehearsal {
-            return rehearsal.first_failure(order, texts);
+            return rehearsal.play(order, texts);
         }
+        // These cost next to nothing: all of them are run.
         let ran = run_promtool(&self.path, &self.root, self.files.clone(), texts, |_| true);
         let tests = ran.map_err(|refused| refused.problems)?.report.tests;
-        let fails = |at: &usize| tests.get(*at).is_some_and(|test| !test.passed());
-        Ok(order.iter().copied().find(fails))
+        let passed = |at: usize| tests.get(at).is_some_and(TestReport::passed);
+        let played = |at: &usize| Played {
+            at: *at,
+            passed: passed(*at),
+            lasts: Span::ZERO,
+            left_out: BTreeSet::new(),
+        };
+        let until = order.iter().position(|at| !passed(*at)).map_or(order.len(), |first| first + 1);
+        Ok(order[..until].iter().map(played).collect())
     }
 }
 

@@ -24,6 +24,7 @@ mod story;
 mod world;
 mod written;
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use super::report::{FileReport, TestReport};
@@ -34,7 +35,8 @@ use crate::engine::rules::{Diagnostic, Findings, SourceFile};
 use crate::engine::time::Span;
 use happens::Occurrence;
 use stage::{Scenery, Stage};
-pub(super) use world::get as key_of;
+pub(in crate::replay::rule_test) use world::get as key_of;
+pub(super) use written::Unnoticeable;
 use written::{OWN_FILE_KEYS, OWN_TEST_KEYS, Test, TestFile};
 
 /// No test lasts longer: beyond it a value is mistyped.
@@ -102,18 +104,20 @@ impl Rehearsal {
         Some(Self { path: path.to_owned(), file, written })
     }
 
-    /// Plays these tests in this order until one fails, and returns it.
+    /// Returns the changes of the rules that mean nothing.
+    pub(super) fn unnoticeable(&self) -> &[Unnoticeable] {
+        &self.written.unnoticeable
+    }
+
+    /// Plays these tests in this order until one fails; tells of every one that was played.
     ///
     /// # Errors
     ///
     /// What is wrong with the rule files or the test.
-    pub(super) fn first_failure(
-        &self,
-        order: &[usize],
-        texts: Texts<'_>,
-    ) -> Result<Option<usize>, Vec<Diagnostic>> {
+    pub(super) fn play(&self, order: &[usize], texts: Texts<'_>) -> Result<Vec<Played>, Vec<Diagnostic>> {
         let (mut files, mut out) = (Vec::new(), Findings::default());
         let scenery = Scenery::read(&self.path, &self.file, &self.written, texts, &mut files, &mut out);
+        let mut all = Vec::new();
         for at in order {
             let Some(test) = self.written.tests.get(*at) else { continue };
             let stage = set(test, &scenery, &mut files, &mut out);
@@ -121,14 +125,27 @@ impl Rehearsal {
                 return Err(out.into_problems());
             };
             let story = session::play(test, &stage, lasts);
-            // Nobody reads why: what would come later is not looked for.
+            // Nobody reads why it failed: what would come later is not looked for.
             let longer = || story.clone();
-            if !judge::judge(test, &story, longer).0.is_empty() {
-                return Ok(Some(*at));
+            let passed = judge::judge(test, &story, longer).0.is_empty();
+            all.push(Played { at: *at, passed, lasts, left_out: stage.left_out });
+            if !passed {
+                break;
             }
         }
-        Ok(None)
+        Ok(all)
     }
+}
+
+/// What became of a test that was played without a report.
+pub(super) struct Played {
+    /// Its number in the file, from 0.
+    pub(super) at: usize,
+    pub(super) passed: bool,
+    /// How long it lasts.
+    pub(super) lasts: Span,
+    /// The triggers that it has nothing to do with.
+    pub(super) left_out: BTreeSet<String>,
 }
 
 /// Loads what a test is played on, and finds out how long it lasts.
