@@ -157,7 +157,7 @@ fn test(node: &Node, start: Timestamp, out: &mut Findings) -> Option<Test> {
         world: fields.get("world").cloned(),
         series: fields.get("series").map_or_else(Vec::new, |node| series(node, out)),
         indicators: indicators(&fields, out),
-        happens: items(&fields, "happens", out).iter().filter_map(|node| happens::read(node, out)).collect(),
+        happens: items(&fields, "happens", out).iter().flat_map(|node| happens::read(node, out)).collect(),
         steps: behaviours(&fields, "steps", behaviour::step, out),
         deliveries: behaviours(&fields, "deliveries", behaviour::delivery, out),
         expect: expect.iter().filter_map(|node| expectation::read(node, out)).collect(),
