@@ -11,13 +11,14 @@ use crate::engine::decision::counted;
 use crate::replay::rule_test::mutation::{self, Change, Fate, Mutant};
 
 /// How many changes ended in which way.
-#[derive(Default)]
+#[derive(Default, PartialEq, Eq)]
 struct Counts {
     caught: usize,
     refused: usize,
     excused: usize,
-    /// Those that no test notices, and wrong excuses.
     survived: usize,
+    /// What is called unnoticeable, and is not.
+    wrong: usize,
 }
 
 /// Changes the rules of every test file, and prints what became of each change.
@@ -39,7 +40,7 @@ pub(super) fn run(files: &[PathBuf], rules: &str, style: Style) -> Result<Exit, 
                     print(&line(mutant, fate, style))?;
                 }
                 if !mutation.wrong.is_empty() {
-                    counts.survived += mutation.wrong.len();
+                    counts.wrong += mutation.wrong.len();
                     print(&config::render(&mutation.wrong, &mutation.files, style))?;
                 }
             }
@@ -53,18 +54,16 @@ pub(super) fn run(files: &[PathBuf], rules: &str, style: Style) -> Result<Exit, 
         return Ok(Exit::Usage);
     }
     if failing > 0 {
-        print(&format!("{} already: nothing was changed there\n", counted(failing, "test fails")))?;
+        let told = counted(failing, "failing test");
+        print(&format!("{told}: where one fails anyway, that it fails after a change proves nothing\n"))?;
         return Ok(Exit::Failed);
     }
-    print(&counts.told(style))?;
-    match counts {
-        Counts { caught: 0, refused: 0, excused: 0, survived: 0 } => {
-            let error = CommandError::usage("there was nothing to change");
-            Err(error.with_hint("no rule with a limit or a window has such a name"))
-        }
-        Counts { survived: 0, .. } => Ok(Exit::Done),
-        Counts { .. } => Ok(Exit::Failed),
+    if counts == Counts::default() {
+        let error = CommandError::usage("there was nothing to change");
+        return Err(error.with_hint("no rule with a limit or a window has such a name"));
     }
+    print(&counts.told(style))?;
+    Ok(if counts.survived + counts.wrong == 0 { Exit::Done } else { Exit::Failed })
 }
 
 impl Counts {
@@ -78,12 +77,20 @@ impl Counts {
     }
 
     fn told(&self, style: Style) -> String {
-        let Self { caught, refused, excused, survived } = self;
+        let Self { caught, refused, excused, survived, wrong } = self;
         let counts =
             format!("{caught} caught by a test, {refused} refused when loaded, {excused} unnoticeable");
-        match survived {
-            0 => format!("{}: {counts}\n", painted(style, GOOD, "every change is noticed")),
-            _ => format!("{}, {counts}\n", painted(style, BAD, &format!("{survived} NOT NOTICED"))),
+        let mut bad = Vec::new();
+        if *survived > 0 {
+            bad.push(format!("{survived} NOT NOTICED"));
+        }
+        if *wrong > 0 {
+            bad.push(format!("{wrong} NOT UNNOTICEABLE"));
+        }
+        if bad.is_empty() {
+            format!("{}: {counts}\n", painted(style, GOOD, "every change is noticed"))
+        } else {
+            format!("{}: {counts}\n", painted(style, BAD, &bad.join(", ")))
         }
     }
 }
