@@ -18,7 +18,7 @@ use crate::engine::rules::{Across, Condition, Indicator, Trigger};
 use crate::engine::series::{FailureKind, Interest, Observation, Selector, SourceFailure, Sources, Store};
 use crate::engine::time::{Span, Timestamp};
 use judge::{Watched, Windows, key_of};
-use measure::Eyes;
+use measure::{Eyes, Seen};
 use promises::Promises;
 pub use promises::{SavedBudget, SavedPromises};
 use versions::version_selector;
@@ -239,8 +239,10 @@ impl Measurements {
         self.note_hours(source, watch, now);
         let rules = watch.rules.triggers.values().filter(|rule| rule.sources.contains(source));
         let (within, outside) = self.within_scope(rules, watch, now);
-        let judgements: Vec<Judgement> =
-            within.into_iter().flat_map(|rule| self.judge(rule, source, watch, now)).collect();
+        let context = EvalContext { wall_offset: watch.wall_offset, ..EvalContext::at(now) };
+        let seen = Seen::default();
+        let judge = |rule: &Arc<Trigger>| self.judge(rule, source, watch, (&context, &seen));
+        let judgements: Vec<Judgement> = within.into_iter().flat_map(judge).collect();
         let checks = watch.checks.iter().filter_map(|check| self.check(check, source, watch, now)).collect();
         self.keep_scores(source, watch, now);
         let mut judged = self.look(watch, now);
@@ -407,7 +409,9 @@ impl Measurements {
         let (met, evidence) = if now < check.not_before {
             (Err(Verdict::NoData), None)
         } else {
-            self.measure(check.condition, Eyes { target: check.target, watch, context: &context })
+            let seen = Seen::default();
+            let eyes = Eyes { target: check.target, watch, context: &context, seen: &seen };
+            self.measure(check.condition, eyes)
         };
         // A verification's condition says what is good.
         let verdict = match met {

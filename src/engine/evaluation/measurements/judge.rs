@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::Measurements;
-use super::measure::{Eyes, Measured, PerSeries};
+use super::measure::{Eyes, Measured, PerSeries, Seen};
 use crate::engine::evaluation::saved::SavedWindow;
 use crate::engine::evaluation::verdict::{
     Evidence, Judgement, TriggerKey, UnknownReason, Verdict, WindowFill,
@@ -130,8 +130,9 @@ impl Measurements {
         rule: &Trigger,
         source: &SourceName,
         watch: &Watch<'_>,
-        now: Timestamp,
+        (context, seen): (&EvalContext, &Seen),
     ) -> Vec<Judgement> {
+        let now = context.at;
         // Time before a source's first answer is not absence: nothing that needs it is judged yet.
         let is_heard = |source| self.heard.get(source).is_some_and(|hearing| hearing.last.is_some());
         if !rule.sources.iter().all(is_heard) {
@@ -141,8 +142,7 @@ impl Measurements {
         if self.windows_of(rule).next().is_none() && !self.unseen.is_disjoint(&rule.sources) {
             return Vec::new();
         }
-        let context = EvalContext { wall_offset: watch.wall_offset, ..EvalContext::at(now) };
-        let eyes = Eyes { target: &rule.target, watch, context: &context };
+        let eyes = Eyes { target: &rule.target, watch, context, seen };
         let at = Instant { now, source };
         if let Across::Per(_) = rule.across {
             return self.judge_each(rule, eyes, at);
