@@ -24,9 +24,9 @@ fn mutate(arguments: &[&str]) -> (i32, String) {
 #[test]
 fn a_test_notices_every_change_of_a_shipped_limit() {
     /// Changes that mean the same: each has its reason beside the tests, and there must not be many.
-    const UNNOTICEABLE_MAX: usize = 6;
+    const UNNOTICEABLE_MAX: usize = 13;
     /// So many there were; fewer would mean that some are no longer found.
-    const CAUGHT_MIN: usize = 450;
+    const CAUGHT_MIN: usize = 550;
     let (code, printed) = mutate(&["rules", "--mutate"]);
     let unnoticed: Vec<&str> = printed.lines().filter(|line| !line.contains("   caught by \"")).collect();
     assert_eq!(code, 0, "{}", unnoticed.join("\n"));

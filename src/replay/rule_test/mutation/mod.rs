@@ -67,7 +67,7 @@ pub fn run(path: &Path, wanted: impl Fn(&str) -> bool) -> Result<Mutation, Refus
         return Ok(Mutation { failing, tried: Vec::new(), wrong: Vec::new(), files });
     }
     let mut rules = Vec::new();
-    for file in files.iter().skip(1) {
+    for file in files.iter().skip(1).filter(|file| !has_own_tests(file, path)) {
         let Ok(Some(root)) = yaml::parse(file) else { continue };
         let mut mutants = mutants::of(file, &root);
         mutants.retain(|mutant| wanted(&mutant.rule));
@@ -93,6 +93,12 @@ fn not_unnoticeable(change: &Unnoticeable) -> Diagnostic {
     let message = "a test notices this change, or there is none like it";
     let hint = "write the rule's name, and the whole value after the change; take out what is noticed";
     Diagnostic::error("noticed-change", change.change.place(), message).hint(hint)
+}
+
+/// Returns whether the tests of a rule file stand elsewhere, in the file of the same name: there it is changed.
+fn has_own_tests(file: &SourceFile, path: &Path) -> bool {
+    let own = ["test.yaml", "test.yml"].map(|extension| Path::new(file.name()).with_extension(extension));
+    own.iter().any(|own| own != path && own.exists())
 }
 
 /// Works on every item, as many at once as the host has processors; the results are in the order of the items.

@@ -11,7 +11,7 @@ use super::world::{self, Named};
 use super::written::{GivenSeries, Test, TestFile};
 use crate::config::{self, Scrape, rule_files, source_file};
 use crate::engine::decision::Setup;
-use crate::engine::evaluation::TriggerKey;
+use crate::engine::evaluation::{OWN_PACE, OWN_PREFIX, OWN_SOURCE, TriggerKey};
 use crate::engine::model::{Labels, SourceName};
 use crate::engine::rules::yaml::{self, Node, Scalar};
 use crate::engine::rules::{Condition, Diagnostic, Findings, Level, SourceFile, Trigger};
@@ -175,7 +175,12 @@ impl<'f> Scenery<'f> {
                     Want::State(_, StatePattern::Query { plan, .. }) => Some(plan),
                     _ => None,
                 });
-                setup.memory.keep.extend(queries.flat_map(|plan| plan.selectors().cloned()));
+                let asked: Vec<Selector> = queries.flat_map(|plan| plan.selectors().cloned()).collect();
+                // What Rearguard measures itself is there as soon as somebody reads it.
+                if asked.iter().any(is_own) {
+                    setup.sources.entry(OWN_SOURCE.into()).or_insert(OWN_PACE);
+                }
+                setup.memory.keep.extend(asked);
                 Some(Loaded { setup: Arc::new(setup), scrapes: config.sources })
             }
             Err(problems) => {
@@ -195,6 +200,10 @@ impl<'f> Scenery<'f> {
     pub(super) fn is_empty(&self) -> bool {
         self.rules.is_empty() || self.written.tests.is_empty()
     }
+}
+
+fn is_own(selector: &Selector) -> bool {
+    selector.metric_name().is_some_and(|name| name.starts_with(OWN_PREFIX))
 }
 
 fn directory_of(path: &Path) -> &Path {
@@ -331,7 +340,8 @@ fn labelled(source: &SourceName, given: &Labels, loaded: &Loaded) -> Labels {
 
 /// Returns whose a series is: the source under whose name it stands, or the only one.
 fn source_of(given: &GivenSeries, loaded: &Loaded, out: &mut Findings) -> Option<SourceName> {
-    let known: Vec<&SourceName> = loaded.setup.sources.keys().collect();
+    let sources = loaded.setup.sources.keys();
+    let known: Vec<&SourceName> = sources.filter(|source| source.as_str() != OWN_SOURCE).collect();
     let names: Vec<&str> = known.iter().map(|source| source.as_str()).collect();
     match (&given.source, known.as_slice()) {
         (Some(written), _) => {
