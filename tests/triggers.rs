@@ -115,7 +115,7 @@ fn answer(source: &str, tick: usize, series: &[(&str, &str)]) -> Observation {
     let refused =
         || SourceFailure { kind: FailureKind::Unreachable, message: "connection refused".to_owned() };
     let answer = if fails { Err(refused()) } else { Ok(samples) };
-    Observation { source: source.into(), at: now, took: Span::ZERO, answer }
+    Observation { source: source.into(), at: now, took: Span::ZERO, answer, told: None }
 }
 
 /// Feeds the scripts and tells what triggers and incidents did, with the second.
@@ -349,6 +349,33 @@ fn levels_fire_by_themselves_and_the_higher_one_is_told() {
     assert_eq!(told("3x3 6x4")[..3], rises);
     let falls = ["15s Slow/critical clears", "15s Slow/warning is told"];
     assert_eq!(told("6x3 3x4")[4..], falls, "the lower one is told once the higher one is quiet");
+}
+
+#[test]
+fn of_what_fires_at_once_the_worst_acts_and_then_what_stands_first_in_the_file() {
+    let one = |name: &str, severity: &str| {
+        format!(
+            "  - {{ name: {name}, when: errors > 2%, severity: {severity}, then: {{ rollback: back, page: oncall }} }}\n"
+        )
+    };
+    // By their names they would act in the order A, B, C.
+    let cases = [
+        ([("A", "medium"), ("B", "high"), ("C", "critical")], ["C", "B", "A"]),
+        ([("C", "high"), ("A", "high"), ("B", "high")], ["C", "A", "B"]),
+        ([("B", "low"), ("C", "high"), ("A", "low")], ["C", "B", "A"]),
+    ];
+    for (written, order) in cases {
+        let triggers: String = written.iter().map(|(name, severity)| one(name, severity)).collect();
+        let mut expected = Vec::new();
+        for (nth, name) in order.into_iter().enumerate() {
+            expected.extend([format!("5s {name} fires"), format!("5s {name} is told")]);
+            expected.push(match nth {
+                0 => "5s rollback".to_owned(),
+                _ => "5s no rollback: Joined(RollbackId(1))".to_owned(),
+            });
+        }
+        assert_eq!(story(&triggers, &[("errors", "0 0.03")]), expected, "{written:?}");
+    }
 }
 
 #[test]

@@ -5,12 +5,14 @@
 //! good set. Secrets are read in a step of their own ([`credentials::read_secrets`]), so that a check runs without them.
 
 mod address;
+mod argv;
 mod calendar;
 pub mod credentials;
 mod deployments;
 mod ingest;
 mod listen;
 mod memory;
+mod probe;
 mod receiver;
 pub mod render;
 mod resolve;
@@ -33,7 +35,8 @@ pub use credentials::{SecretRef, SecretSource, Secrets, read_each_secret, read_s
 pub use render::{Style, render};
 pub use rule_files::FILE_BYTES_MAX;
 pub use settings::{
-    Capability, Config, Email, Ingest, IngestToken, MailTls, PagerDuty, QueryLimits, Receiver, Scrape,
+    Capability, Config, Email, Ingest, IngestToken, MailTls, PagerDuty, QueryLimits, Receiver, Source,
+    SourceKind,
 };
 
 /// A set of files that loads.

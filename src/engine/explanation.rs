@@ -2,8 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::engine::decision::{Cause, Refusal, Setup, State, TriggerState, would_roll_back};
-use crate::engine::evaluation::{Evidence, SourceLook, TriggerLook, Verdict, WindowFill};
+use crate::engine::decision::{
+    Cause, Setup, State, TriggerState, barred_by_absence, outside_again_at, would_roll_back,
+};
+use crate::engine::evaluation::{Evidence, ProbeSeen, SourceLook, TriggerLook, Verdict, WindowFill};
 use crate::engine::model::{IncidentId, PlanName, PolicyName, Severity, TriggerName};
 use crate::engine::rules::{Trigger, WindowSpec};
 use crate::engine::time::{Span, Timestamp};
@@ -65,8 +67,12 @@ fn one(
         let refused = state.incidents.get(&id).and_then(|incident| incident.refused.as_ref());
         (id, refused.map(|refusal| state.tell_refusal(refusal, now)))
     });
+    let fresh = |probe: &ProbeSeen| {
+        setup.sources.get(&probe.source).is_some_and(|pace| probe.is_fresh(pace.every, now))
+    };
+    let probes: Vec<ProbeSeen> = sources.iter().filter_map(|look| look.probe.clone()).filter(fresh).collect();
     let rollback = rule.then.rollback.clone().map(|plan| {
-        let absence = rule.no_data.can_breach().then_some(Refusal::RestsOnAbsence);
+        let absence = barred_by_absence(setup, rule, &probes);
         let refused = would_roll_back(state, setup, now, open, &rule.target, &rule.then).err().or(absence);
         (plan, refused.map(|refusal| state.tell_refusal(&refusal, now)))
     });
@@ -82,7 +88,10 @@ fn one(
         window: window(&rule.window),
         severity: rule.severity,
         sources: sources.iter().filter(|look| rule.sources.contains(&look.source)).cloned().collect(),
-        waits_for: waits_for(rule, &look, standing.as_ref(), now),
+        waits_for: {
+            let ends = outside_again_at(state, setup, rule, now);
+            waits_for(rule, &look, standing.as_ref(), ends, now)
+        },
         state: standing,
         incident,
         rollback,
@@ -102,7 +111,7 @@ fn window(spec: &WindowSpec) -> String {
             percent(*coverage)
         ),
         WindowSpec::Share { share, of, coverage, max_gap } => format!(
-            "breached for {} of what is observed of {of}, {} of it at least; one verdict speaks for {max_gap}",
+            "breached for {} of {of}, {} of it observed; one verdict speaks for {max_gap}",
             percent(*share),
             percent(*coverage)
         ),
@@ -126,12 +135,16 @@ fn waits_for(
     rule: &Trigger,
     look: &TriggerLook,
     state: Option<&TriggerState>,
+    ends: Option<Timestamp>,
     now: Timestamp,
 ) -> Vec<String> {
     if let Some(outside) = &look.outside {
         let since = now.since(outside.since).rounded();
+        let next = outside
+            .until
+            .map_or_else(String::new, |at| format!("; it is again in {}", at.since(now).rounded()));
         return vec![format!(
-            "it is judged during {} only, which it has not been for {since}",
+            "it is judged during {} only, which it has not been for {since}{next}",
             outside.scope
         )];
     }
@@ -155,6 +168,9 @@ fn waits_for(
             waits.push("the promise must hold again before it ends".to_owned());
         }
         Some(Verdict::Breached) => waits.push(missing(&look.window)),
+    }
+    if let Some(at) = ends {
+        waits.push(format!("its time is over in {}", at.since(now).rounded()));
     }
     waits
 }

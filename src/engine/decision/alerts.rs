@@ -29,8 +29,8 @@ const INCIDENTS_PER_NAME: usize = 50;
 const EXPRESSION_SHOWN: usize = 200;
 
 /// An alert with its route; for those that share an incident, the worst one stands for all.
-struct Routed<'a> {
-    alert: &'a AlertJudgement,
+pub(super) struct Routed<'a> {
+    pub(super) alert: &'a AlertJudgement,
     route: &'a Route,
     /// How many there are under this key.
     count: usize,
@@ -68,18 +68,14 @@ fn route<'a>(setup: &'a Setup, labels: &Labels) -> Option<&'a Route> {
 }
 
 impl Draft<'_> {
-    /// Takes in every alert that there is.
-    pub(super) fn take_alerts(&mut self, judged: &AlertsJudged) {
-        let routed = self.routed(judged);
-        for (key, routed) in &routed {
-            self.take_alert(key, routed);
-        }
-        self.end_vanished(judged, &routed);
+    /// Ends what is no longer among the alerts that there are, and looks at the rules that fail.
+    pub(super) fn end_alerts(&mut self, judged: &AlertsJudged, routed: &BTreeMap<TriggerKey, Routed<'_>>) {
+        self.end_vanished(judged, routed);
         self.take_failing_rules(judged);
     }
 
     /// Sorts alerts by what they lead to. What has no route is shown and leads nowhere.
-    fn routed<'b>(&mut self, judged: &'b AlertsJudged) -> BTreeMap<TriggerKey, Routed<'b>>
+    pub(super) fn routed<'b>(&mut self, judged: &'b AlertsJudged) -> BTreeMap<TriggerKey, Routed<'b>>
     where
         Self: 'b,
     {
@@ -120,7 +116,7 @@ impl Draft<'_> {
         routed
     }
 
-    fn take_alert(&mut self, key: &TriggerKey, routed: &Routed<'_>) {
+    pub(super) fn take_alert(&mut self, key: &TriggerKey, routed: &Routed<'_>) {
         let alert = routed.alert;
         match (self.state().triggers.get(key), alert.state) {
             (None, state) => {
@@ -141,18 +137,20 @@ impl Draft<'_> {
         }
     }
 
-    /// Begins the rollback that a source's silence kept from beginning, once it answers.
+    /// Begins the rollback that a source's silence or our own isolation kept from beginning, once that is over.
     fn act_after_all(&mut self, key: &TriggerKey, routed: &Routed<'_>) {
         let Some(plan) = &routed.route.then.rollback else { return };
         let waiting = |incident: &IncidentId| {
             let known = self.state().incidents.get(incident);
             known.is_some_and(|known| {
-                matches!(known.refused, Some(Refusal::SourceFailed(_))) && !known.ran.contains_key(plan)
+                matches!(known.refused, Some(Refusal::SourceFailed(_) | Refusal::Isolated(_)))
+                    && !known.ran.contains_key(plan)
             })
         };
         let incident = self.state().open_incident(&Cause::Trigger(key.clone())).filter(waiting);
         if let Some(incident) = incident
             && routed.alert.failing_source.is_none()
+            && self.isolated_alert(key).is_none()
         {
             self.begin_rollback(incident, &firing(key, routed));
         }
@@ -236,7 +234,7 @@ fn join<'a>(
 }
 
 /// Reads the label `severity`, in the words that are in use; anything else is medium.
-fn severity_of(labels: &Labels) -> Severity {
+pub(super) fn severity_of(labels: &Labels) -> Severity {
     match labels.get("severity").unwrap_or_default().to_ascii_lowercase().as_str() {
         "critical" | "page" | "emergency" => Severity::Critical,
         "high" | "error" => Severity::High,

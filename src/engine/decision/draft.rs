@@ -1,11 +1,13 @@
 //! A decision in the making: events are applied to a scratch copy as they are decided, so that each one sees the last.
 
 use std::borrow::Cow;
+use std::collections::BTreeSet;
 
 use super::effect::Effect;
 use super::event::{Event, Happening};
 use super::setup::Setup;
 use super::state::{State, apply};
+use crate::engine::evaluation::ProbeSeen;
 use crate::engine::report::{Reason, Report};
 use crate::engine::time::Timestamp;
 
@@ -17,6 +19,10 @@ pub(super) struct Draft<'a> {
     pub(super) events: Vec<Event>,
     pub(super) effects: Vec<Effect>,
     pub(super) report: Report,
+    /// The keys under which it was told in this decision that a rollback did not work out.
+    pub(super) told_now: BTreeSet<String>,
+    /// What probes answered last, where the input tells.
+    pub(super) probes: Vec<ProbeSeen>,
 }
 
 impl<'a> Draft<'a> {
@@ -24,7 +30,9 @@ impl<'a> Draft<'a> {
         // Time never goes backwards in here, whatever the caller's clock did (E8).
         let now = now.max(state.now);
         let state = Cow::Borrowed(state);
-        Self { setup, now, state, events: Vec::new(), effects: Vec::new(), report: Report::default() }
+        let (events, effects, report) = (Vec::new(), Vec::new(), Report::default());
+        let (told_now, probes) = (BTreeSet::new(), Vec::new());
+        Self { setup, now, state, events, effects, report, told_now, probes }
     }
 
     /// Returns the state with every event of this decision in it.

@@ -246,6 +246,9 @@ pub enum Happening {
         incident: IncidentId,
         /// Why it counts as over.
         reason: String,
+        /// The tasks of people that go on, with their limits. In records of before they did, none does.
+        #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+        tasks: BTreeMap<String, Timestamp>,
     },
     /// A rollback was decided and begins.
     RollbackDecided {
@@ -451,8 +454,10 @@ pub enum Refusal {
     Journal(String),
     /// The daemon is going down.
     Stopping,
-    /// Series that are not there can make the imported alert fire, and absence never acts by itself (E2).
+    /// Series that are not there can make it fire, no probe that it reads is bad, and absence never acts by itself (E2).
     RestsOnAbsence,
+    /// A probe is bad, and no reference probe says that it is not we who are cut off; the text says how those stand.
+    Isolated(String),
     /// The budget is enforced by pages alone.
     Permissive,
     /// A source that the imported rule reads does not answer: what it says may be half of the truth (E2).

@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use super::alerts::{is_gone, is_imported};
 use super::draft::Draft;
 use super::effect::{DeliveryReport, MessageKind};
-use super::event::{Cause, Happening, Refusal};
+use super::event::{Cause, Happening};
 use super::firing::Firing;
 use super::placeholders::fill_text;
-use super::state::TriggerState;
+use super::state::{Incident, TriggerState};
 use crate::engine::evaluation::{Judged, Judgement, Silence, TriggerKey, UnknownReason, Verdict, WindowFill};
 use crate::engine::model::{
     IncidentId, Labels, PolicyName, ReceiverName, Severity, SourceName, TargetName, TriggerName,
@@ -29,6 +29,7 @@ const OWN_TARGET: &str = "rearguard";
 impl Draft<'_> {
     /// Takes in what the measurement half says.
     pub(super) fn take_judged(&mut self, judged: &Judged) {
+        self.probes.clone_from(&judged.probes);
         for (target, version) in &judged.versions {
             self.take_version(target, version);
         }
@@ -41,19 +42,11 @@ impl Draft<'_> {
         // Before new triggers fire: a rollback that has just been proven frees its target.
         self.take_checks(&judged.checks);
         self.take_outside(&judged.outside);
-        for judgement in &judged.judgements {
-            self.take_judgement(judgement);
-        }
-        if let Some(alerts) = &judged.alerts {
-            self.take_alerts(alerts);
-        }
+        self.take_in_order(judged);
     }
 
-    fn take_judgement(&mut self, judgement: &Judgement) {
+    pub(super) fn take_judgement(&mut self, trigger: &Trigger, judgement: &Judgement) {
         let key = &judgement.key;
-        let Some(trigger) = self.setup.rules.triggers.get(&(key.target.clone(), key.trigger.clone())) else {
-            return;
-        };
         let subject = key.trigger.to_string();
         let state = self.state().triggers.get(key).cloned();
         match (&state, &judgement.verdict) {
@@ -67,7 +60,7 @@ impl Draft<'_> {
                 self.fire_if_full(trigger, judgement);
             }
             (Some(TriggerState::Pending { .. }), Verdict::Breached) => self.fire_if_full(trigger, judgement),
-            (Some(TriggerState::Firing { .. }), Verdict::Breached) => self.rise(trigger, judgement),
+            (Some(TriggerState::Firing { .. }), Verdict::Breached) => self.go_on(trigger, judgement),
             // A share or a count may hold breaches yet.
             (Some(TriggerState::Pending { .. }), Verdict::Holds) if judgement.window.since.is_some() => {
                 self.report.add(subject, filling(&judgement.window));
@@ -105,7 +98,7 @@ impl Draft<'_> {
     }
 
     /// A level opens its incident once no higher one fires any more.
-    fn rise(&mut self, trigger: &Trigger, judgement: &Judgement) {
+    pub(super) fn rise(&mut self, trigger: &Trigger, judgement: &Judgement) {
         let cause = Cause::Trigger(judgement.key.clone());
         if trigger.level.is_none() || self.state().open_incident(&cause).is_some() {
             return;
@@ -122,7 +115,7 @@ impl Draft<'_> {
     }
 
     /// Returns the higher level that fires for the same series, if one does.
-    fn outranked_by(&self, trigger: &Trigger, judgement: &Judgement) -> Option<TriggerName> {
+    pub(super) fn outranked_by(&self, trigger: &Trigger, judgement: &Judgement) -> Option<TriggerName> {
         let above = trigger.level.as_ref().map_or(&[][..], |level| level.above.as_slice());
         let fires = |name: &&TriggerName| {
             let key = TriggerKey { trigger: (*name).clone(), ..judgement.key.clone() };
@@ -131,7 +124,7 @@ impl Draft<'_> {
         above.iter().find(fires).cloned()
     }
 
-    fn firing<'f>(&self, trigger: &'f Trigger, judgement: &'f Judgement) -> Firing<'f> {
+    pub(super) fn firing<'f>(&self, trigger: &'f Trigger, judgement: &'f Judgement) -> Firing<'f> {
         let shown = judgement.evidence.as_ref().map_or("no value", |evidence| evidence.shown.as_str());
         let reason = match trigger.window {
             WindowSpec::Sustained { of, .. } if of.is_zero_or_negative() => {
@@ -140,7 +133,7 @@ impl Draft<'_> {
             window => format!("{} for {window}: measured {shown}", trigger.when.text),
         };
         let labels = &judgement.key.labels;
-        let mut details = Vec::new();
+        let mut details = self.told_by_probes(trigger);
         if !labels.is_empty() {
             details.push(format!("It speaks of {labels}."));
         }
@@ -158,7 +151,7 @@ impl Draft<'_> {
             evidence: judgement.evidence.clone(),
             runbook: trigger.runbook.clone(),
             due: trigger.due.clone(),
-            barred: trigger.no_data.can_breach().then_some(Refusal::RestsOnAbsence),
+            barred: self.barred(trigger),
         }
     }
 
@@ -343,7 +336,9 @@ impl Draft<'_> {
 
     fn resolve(&mut self, incident: IncidentId, reason: &str) {
         self.page_resolved(incident, reason);
-        self.emit(Happening::IncidentResolved { incident, reason: reason.to_owned() });
+        let known = self.state().incidents.get(&incident);
+        let tasks = known.map(Incident::tasks_to_go_on).unwrap_or_default();
+        self.emit(Happening::IncidentResolved { incident, reason: reason.to_owned(), tasks });
     }
 
     /// Lets go of what rules and sources that are gone have left behind.
@@ -463,6 +458,10 @@ fn words(verdict: &Verdict) -> String {
 fn thresholds(condition: &Condition) -> String {
     let written = |compare: &&Compare| match compare.threshold {
         Threshold::Fixed(value) => crate::engine::evaluation::shown(value, compare.indicator.unit),
+        Threshold::OfBaseline { factor, bound: Some(bound) } => {
+            let bound = crate::engine::evaluation::shown(bound, compare.indicator.unit);
+            format!("{factor}x baseline, bound {bound}")
+        }
         relative @ Threshold::OfBaseline { .. } => relative.to_string(),
     };
     condition.compares().iter().map(written).collect::<Vec<_>>().join(", ")

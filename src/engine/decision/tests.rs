@@ -80,6 +80,7 @@ pub(super) fn setup() -> Setup {
         cooldown: Span::from_secs(600),
         detect: Some(DetectVersion { source: "app".into(), metric: "m".to_owned(), label: "v".to_owned() }),
         deployments: DeploymentSettings::default(),
+        reference: BTreeSet::new(),
     };
     let triggers = ["Errors", "Slow"].map(|name| (("app".into(), name.into()), Arc::new(trigger(name))));
     Setup {
@@ -287,6 +288,28 @@ fn e11_only_whole_arguments_are_placeholders_and_options_cannot_be_smuggled_in()
     story.fire("Errors");
     let StepAction::Exec { argv } = story.prepared().action else { panic!("an exec step") };
     assert_eq!(argv, ["/x", " --delete $(rm -rf /)", "x{version}"]);
+}
+
+#[test]
+fn a_partial_rollback_of_what_has_cleared_meanwhile_keeps_its_page_and_sends_one_all_clear() {
+    let mut story = Story::new(setup());
+    story.at(1).fire("Errors");
+    for _ in 0..2 {
+        story.at(10).end_step(StepResult::Succeeded);
+    }
+    assert_eq!(deliveries(&story.at(20).judge("Errors", Verdict::Holds, false)), [], "it still runs");
+    let effects = story.at(40).feed(Input::Woke);
+    assert!(story.said("R1 is PARTIAL") && story.said("incident I1 is resolved"), "{:#?}", story.lines);
+    let sent: Vec<(&str, MessageKind)> = effects
+        .iter()
+        .filter_map(|effect| match effect {
+            Effect::Deliver(sent) if sent.receiver.as_str() == "pd" => {
+                Some((sent.message.dedup_key.as_str(), sent.message.kind))
+            }
+            _ => None,
+        })
+        .collect();
+    assert_eq!(sent, [("j-I1-rollback", MessageKind::Trigger), ("j-I1", MessageKind::Resolve)]);
 }
 
 #[test]

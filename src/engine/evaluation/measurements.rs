@@ -10,7 +10,7 @@ use super::groups::{Groups, RULES_SOURCE};
 use super::look::{SourceLook, TriggerLook};
 use super::saved::SavedMeasurements;
 use super::scopes::Outside;
-use super::verdict::{CheckVerdict, Judged, Judgement, Silence, TriggerKey, Verdict, WindowFill};
+use super::verdict::{CheckVerdict, Judged, Judgement, ProbeSeen, Silence, TriggerKey, Verdict, WindowFill};
 use super::watch::{Check, Watch};
 use crate::engine::model::{IndicatorName, Labels, Sample, SourceName, TargetName, TriggerName};
 use crate::engine::promql::EvalContext;
@@ -71,6 +71,8 @@ struct Hearing {
     /// The second of those answers: from there on a rate over them has a value.
     settled_at: Option<Timestamp>,
     last: Option<Result<(), SourceFailure>>,
+    /// What a probe answered last; `None` where it could not ask.
+    probe: Option<ProbeSeen>,
 }
 
 impl Measurements {
@@ -155,6 +157,7 @@ impl Measurements {
                 good_since: None,
                 settled_at: None,
                 last: None,
+                probe: None,
             };
             self.heard.entry(source.clone()).or_insert_with(new);
         }
@@ -232,17 +235,20 @@ impl Measurements {
                 hearing.last_good = Some(now);
             }
             hearing.last = Some(answer);
+            hearing.probe = probes::seen(observation, hearing.probe.take(), watch);
         }
         self.unseen.remove(source);
         self.note_ready(now);
         self.count_events(source, watch, now);
         self.note_hours(source, watch, now);
         let rules = watch.rules.triggers.values().filter(|rule| rule.sources.contains(source));
-        let (within, outside) = self.within_scope(rules, watch, now);
+        let (within, mut outside) = self.within_scope(rules, watch, now);
+        let (mut judgements, left) = self.cross_boundaries(Some(source), watch, now);
+        outside.extend(left);
         let context = EvalContext { wall_offset: watch.wall_offset, ..EvalContext::at(now) };
         let seen = Seen::default();
         let judge = |rule: &Arc<Trigger>| self.judge(rule, source, watch, (&context, &seen));
-        let judgements: Vec<Judgement> = within.into_iter().flat_map(judge).collect();
+        judgements.extend(within.into_iter().flat_map(judge));
         let checks = watch.checks.iter().filter_map(|check| self.check(check, source, watch, now)).collect();
         self.keep_scores(source, watch, now);
         let mut judged = self.look(watch, now);
@@ -251,6 +257,19 @@ impl Measurements {
         judged.outside = outside;
         judged.versions =
             watch.versions.iter().filter_map(|(target, detect)| self.version(target, detect)).collect();
+        judged
+    }
+
+    /// Looks at what has changed by itself: triggers whose time has come or is over, and all that [`Measurements::look`]
+    /// looks at.
+    pub fn wake(&mut self, watch: &Watch<'_>, now: Timestamp) -> Judged {
+        let (entered, outside) = self.cross_boundaries(None, watch, now);
+        let mut judged = self.look(watch, now);
+        // What was judged just now has its own window in it already.
+        let is_new = |due: &Judgement| entered.iter().all(|judgement| judgement.key != due.key);
+        judged.judgements.retain(is_new);
+        judged.judgements.extend(entered);
+        judged.outside = outside;
         judged
     }
 
@@ -274,7 +293,8 @@ impl Measurements {
             (*verdict == Verdict::Breached && window.full && !before.full).then(judgement)
         };
         let judgements = self.windows.iter().filter_map(due).collect();
-        let mut judged = Judged { judgements, alerts, ..Judged::default() };
+        let probes = self.probes(watch, now);
+        let mut judged = Judged { judgements, alerts, probes, ..Judged::default() };
         for (source, hearing) in &self.heard {
             if matches!(hearing.last, Some(Ok(()))) {
                 judged.answering.push(source.clone());
@@ -342,6 +362,7 @@ impl Measurements {
             last_good: hearing.last_good,
             failure: hearing.last.clone().and_then(Result::err),
             heard: hearing.last.is_some(),
+            probe: hearing.probe.clone(),
         };
         self.heard.iter().map(look).collect()
     }
@@ -365,6 +386,7 @@ impl Measurements {
             at: observation.at,
             took: observation.took,
             answer: observation.answer.as_ref().map(kept).map_err(Clone::clone),
+            told: observation.told.clone(),
         }
     }
 
@@ -428,6 +450,7 @@ mod hours;
 mod imported;
 mod judge;
 mod measure;
+mod probes;
 mod promises;
 mod scope;
 mod versions;

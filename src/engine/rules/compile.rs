@@ -14,7 +14,7 @@ use super::condition::{self, Comparing, InUnit, Parsed};
 use super::diagnostic::{Diagnostic, Findings, Place, SourceFile, name_hint, placeholder_hint};
 use super::during;
 use super::prometheus::{self, GroupDefaults};
-use super::set::{Compare, Condition, Indicator, RuleSet, Test, Then};
+use super::set::{Compare, Condition, Indicator, Position, RuleSet, Test, Then};
 use super::written::{self, RuleFile, WrittenIndicator, WrittenThen};
 use super::yaml::{self, Scalar};
 use crate::engine::model::{
@@ -37,6 +37,10 @@ pub struct Catalog {
     pub targets: BTreeMap<TargetName, BTreeSet<PlanName>>,
     /// The sources, each with the time between two observations.
     pub sources: BTreeMap<SourceName, Span>,
+    /// The sources that are probes.
+    pub probes: BTreeSet<SourceName>,
+    /// The probes of each target that tell whether it is we who see nothing.
+    pub references: BTreeMap<TargetName, BTreeSet<SourceName>>,
     /// The plans, each with whether it verifies that it helped.
     pub plans: BTreeMap<PlanName, Verified>,
     /// The escalation policies.
@@ -87,7 +91,7 @@ pub fn compile(rule_files: RuleFiles<'_>, catalog: &Catalog, out: &mut Findings)
     let mut first_places: BTreeMap<(TargetName, TriggerName), Place> = BTreeMap::new();
     let mut pending = Vec::new();
     let mut groups = Vec::new();
-    for file in rule_files.files {
+    for (nth, file) in rule_files.files.iter().enumerate() {
         let written = match yaml::parse(file) {
             Ok(Some(root)) if prometheus::is_imported(&root) => {
                 groups.extend(prometheus::compile(&root, file, &catalog.group_defaults, out));
@@ -105,7 +109,7 @@ pub fn compile(rule_files: RuleFiles<'_>, catalog: &Catalog, out: &mut Findings)
                 continue;
             }
         };
-        let scope = FileScope::of(file, &written, catalog, out);
+        let scope = FileScope::of((nth, file), &written, catalog, out);
         if !catalog.targets.contains_key(&scope.target) {
             compiled.indicators.set_incomplete();
         }
@@ -148,16 +152,25 @@ pub fn compile(rule_files: RuleFiles<'_>, catalog: &Catalog, out: &mut Findings)
 /// What one file's expressions and triggers may refer to.
 struct FileScope {
     file: SourceFile,
+    /// Which file it is, in the order of loading.
+    nth: usize,
     target: TargetName,
     /// The sources that the file names, unknown ones included: they have been reported.
     sources: BTreeSet<SourceName>,
+    /// The sources that are probes.
+    probes: BTreeSet<SourceName>,
     paces: BTreeMap<SourceName, Span>,
     /// How far back expressions may look.
     reach: Span,
 }
 
 impl FileScope {
-    fn of(file: &SourceFile, written: &RuleFile, catalog: &Catalog, out: &mut Findings) -> Self {
+    fn of(
+        (nth, file): (usize, &SourceFile),
+        written: &RuleFile,
+        catalog: &Catalog,
+        out: &mut Findings,
+    ) -> Self {
         if let Some(target) = &written.target {
             check_target(target, catalog, out);
         }
@@ -173,7 +186,13 @@ impl FileScope {
         }
         let target = written.target.as_ref().map_or("", |target| target.value.as_str());
         let (target, paces) = (target.into(), catalog.sources.clone());
-        Self { file: file.clone(), target, sources, paces, reach: catalog.limits.reach }
+        let (probes, reach) = (catalog.probes.clone(), catalog.limits.reach);
+        Self { file: file.clone(), nth, target, sources, probes, paces, reach }
+    }
+
+    /// Returns where something of this file stands among all files.
+    fn position(&self, place: &Place) -> Position {
+        Position { file: self.nth, line: place.line, column: place.column }
     }
 
     /// Returns the time between two answers of the slowest source that the file names.
@@ -184,7 +203,7 @@ impl FileScope {
 
     fn indicator(&self, written: &WrittenIndicator, out: &mut Findings) -> Option<Indicator> {
         let expr = written.expr.as_ref()?;
-        let query = match compile_expression(&expr.value, &self.sources, self.reach) {
+        let query = match compile_expression(&expr.value, self) {
             Ok(query) => Some(query),
             Err(problems) => {
                 out.extend(problems.into_iter().map(|problem| {
@@ -339,14 +358,14 @@ fn compare(
 ///
 /// Besides what PromQL itself refuses, an indicator must yield numbers, read at least one series (nothing else makes it
 /// be judged), and look back from now: a fixed time is not kept, nor is anything beyond `reach`.
-fn compile_expression(
-    text: &str,
-    sources: &BTreeSet<SourceName>,
-    reach: Span,
-) -> Result<QueryPlan, Vec<Problem>> {
+fn compile_expression(text: &str, file: &FileScope) -> Result<QueryPlan, Vec<Problem>> {
+    let (sources, probes, reach) = (&file.sources, &file.probes, file.reach);
     let expr = promql::parse(text)?;
     // Without any source that is an error of its own, and every selector would repeat it.
-    let scope = if sources.is_empty() { Scope::EVERYTHING } else { Scope::of(sources.iter().cloned()) };
+    let scope = match sources.is_empty() {
+        true => Scope::EVERYTHING,
+        false => Scope::of(sources.iter().cloned()).with_probes(probes.iter().cloned()),
+    };
     let plan = promql::compile(&expr, &scope)?;
     let found = promql::type_of(&expr);
     if !matches!(found, ValueType::Scalar | ValueType::Vector) {

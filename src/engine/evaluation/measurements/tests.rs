@@ -1,7 +1,7 @@
 use super::*;
 use crate::engine::evaluation::baseline::{Baseline, Mean};
 use crate::engine::evaluation::verdict::{Evidence, UnknownReason};
-use crate::engine::evaluation::watch::{Memory, SourcePace};
+use crate::engine::evaluation::watch::{Disturbed, Memory, SourcePace};
 use crate::engine::model::{IndicatorName, METRIC_NAME, TargetName};
 use crate::engine::rules::compile::{Catalog, compile};
 use crate::engine::rules::{Findings, RuleFiles, RuleSet, SourceFile};
@@ -41,10 +41,12 @@ fn judged(
     let watch = Watch {
         rules: &rules,
         paces: &paces,
+        probes: &BTreeSet::new(),
         versions: Vec::new(),
         memory: &memory,
         checks: Vec::new(),
-        disturbed: BTreeSet::new(),
+        disturbed: Disturbed::default(),
+        deployed: BTreeSet::new(),
         scopes: BTreeMap::new(),
         baselines,
         evaluates_groups: true,
@@ -59,7 +61,7 @@ fn judged(
         value: *value,
     });
     let answer = Ok(samples.collect());
-    let observation = Observation { source: "app".into(), at: START, took: Span::ZERO, answer };
+    let observation = Observation { source: "app".into(), at: START, took: Span::ZERO, answer, told: None };
     let mut judgements = measurements.observe(&observation, &watch).judgements;
     assert_eq!(judgements.len(), 1, "{when}");
     let only = judgements.remove(0);
@@ -74,6 +76,7 @@ fn baseline(value: Mean) -> Baselines {
         until: START,
         max_age: Span::from_secs(86_400),
         by_hour: BTreeMap::new(),
+        unit: None,
     };
     ["throughput", "latency"].map(|name| (("app".into(), name.into()), known.clone())).into()
 }
