@@ -17,6 +17,8 @@ const DETECT: Shape = Shape { what: "`detect`", keys: &["source", "metric", "lab
 /// The section as written; names are not looked up yet.
 #[derive(Clone, Debug, Default)]
 pub(super) struct WrittenDeployments {
+    /// Whether the target says anything of deployments, if only that they are announced.
+    pub(super) are_written: bool,
     pub(super) detect: Option<(Scalar, DetectVersion)>,
     pub(super) settings: DeploymentSettings,
     pub(super) window: Vec<Scalar>,
@@ -25,7 +27,11 @@ pub(super) struct WrittenDeployments {
 
 /// Reads `deployments`. A broken value is reported and stands as its default.
 pub(super) fn read(node: &Node, out: &mut Findings) -> WrittenDeployments {
-    let mut written = WrittenDeployments::default();
+    let mut written = WrittenDeployments { are_written: true, ..WrittenDeployments::default() };
+    // Nothing under it: they are announced.
+    if matches!(node, Node::Scalar(scalar) if scalar.is_null()) {
+        return written;
+    }
     let Some(fields) = DEPLOYMENTS.read(node, out) else { return written };
     if let Some(node) = fields.get("detect") {
         written.detect = DETECT.read(node, out).and_then(|fields| detect(&fields, out));

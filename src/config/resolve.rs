@@ -39,8 +39,10 @@ pub(super) fn resolve(written: Written, file: &Path, out: &mut Findings) -> (Con
         policies.insert(policy.name.value.as_str().into(), Policy { levels });
     }
     let targets = resolve_targets(&written, &plans, &sources, out);
+    let silent = written.targets.iter().filter(|target| !target.deployments.are_written);
     let declared = Declared {
         targets,
+        undeployed: silent.map(|target| target.name.clone()).collect(),
         plan_names: written.rollbacks.iter().map(|plan| (plan.name.clone(), plan.verified)).collect(),
         policies,
         receivers: receivers.into_iter().map(ReceiverName::from).collect(),

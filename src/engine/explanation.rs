@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::engine::decision::{Cause, Refusal, Setup, State, TriggerState, would_roll_back};
 use crate::engine::evaluation::{Evidence, SourceLook, TriggerLook, Verdict, WindowFill};
 use crate::engine::model::{IncidentId, PlanName, PolicyName, Severity, TriggerName};
-use crate::engine::rules::{Trigger, WindowSpec};
+use crate::engine::rules::{Indicator, Trigger, WindowSpec};
 use crate::engine::time::{Span, Timestamp};
 
 /// One trigger over one label set, explained.
@@ -73,12 +73,7 @@ fn one(
     Explanation {
         now,
         condition: rule.when.text.clone(),
-        expressions: rule
-            .when
-            .compares()
-            .iter()
-            .map(|c| format!("{} = {}", c.indicator.name, c.indicator.text))
-            .collect(),
+        expressions: rule.when.compares().iter().map(|c| reads(&c.indicator)).collect(),
         window: window(&rule.window),
         severity: rule.severity,
         sources: sources.iter().filter(|look| rule.sources.contains(&look.source)).cloned().collect(),
@@ -88,6 +83,14 @@ fn one(
         rollback,
         page: rule.then.page.clone(),
         look,
+    }
+}
+
+/// An indicator, what it means, and what it reads.
+fn reads(indicator: &Indicator) -> String {
+    match &indicator.description {
+        Some(description) => format!("{} ({description}) = {}", indicator.name, indicator.text),
+        None => format!("{} = {}", indicator.name, indicator.text),
     }
 }
 

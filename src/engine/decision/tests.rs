@@ -25,6 +25,7 @@ fn condition(text: &str) -> Condition {
     let indicator = Indicator {
         name: "errors".into(),
         unit: Unit::Ratio,
+        description: None,
         text: "errors".to_owned(),
         query,
         baseline: BaselineSpec::default(),

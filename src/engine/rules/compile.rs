@@ -1,6 +1,7 @@
 //! All rule files together -> one [`RuleSet`], or every problem in any of them.
 
 mod budgets;
+mod circles;
 mod fingerprint;
 mod names;
 mod objectives;
@@ -14,7 +15,7 @@ use super::condition::{self, Comparing, InUnit, Parsed};
 use super::diagnostic::{Diagnostic, Findings, Place, SourceFile, name_hint, placeholder_hint};
 use super::during;
 use super::prometheus::{self, GroupDefaults};
-use super::set::{Compare, Condition, Indicator, RuleSet, Test, Then};
+use super::set::{Compare, Condition, Indicator, RuleSet, Test, Then, Threshold};
 use super::written::{self, RuleFile, WrittenIndicator, WrittenThen};
 use super::yaml::{self, Scalar};
 use crate::engine::model::{
@@ -35,6 +36,8 @@ use triggers::TriggerScope;
 pub struct Catalog {
     /// The targets, each with the plans that may be run for it.
     pub targets: BTreeMap<TargetName, BTreeSet<PlanName>>,
+    /// The targets that say nothing of deployments: no baseline is ever taken for them.
+    pub undeployed: BTreeSet<TargetName>,
     /// The sources, each with the time between two observations.
     pub sources: BTreeMap<SourceName, Span>,
     /// The plans, each with whether it verifies that it helped.
@@ -106,6 +109,7 @@ pub fn compile(rule_files: RuleFiles<'_>, catalog: &Catalog, out: &mut Findings)
             }
         };
         let scope = FileScope::of(file, &written, catalog, out);
+        circles::check(&written.indicators, out);
         if !catalog.targets.contains_key(&scope.target) {
             compiled.indicators.set_incomplete();
         }
@@ -198,6 +202,7 @@ impl FileScope {
         Some(Indicator {
             name: IndicatorName::from(written.name.value.as_str()),
             unit: written.unit?,
+            description: written.description.as_ref().map(|text| text.value.trim().to_owned()),
             text: expr.value.clone(),
             baseline: written.baseline.resolve(written.unit, self.slowest(), out),
             query: query?,
@@ -268,16 +273,59 @@ pub enum Lookup {
     Refused(&'static str, String, String),
 }
 
+/// What a condition is written for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Says {
+    /// What is bad: `when` of a trigger.
+    Bad,
+    /// What must be: promises, verifications, guards, what clears.
+    Good,
+}
+
 /// Compiles a condition; `find` says what an indicator's name means where it stands. Every comparison is looked at.
-pub fn condition(written: &Scalar, find: impl Fn(&str) -> Lookup, out: &mut Findings) -> Option<Condition> {
+pub fn condition(
+    written: &Scalar,
+    says: Says,
+    find: impl Fn(&str) -> Lookup,
+    out: &mut Findings,
+) -> Option<Condition> {
     match condition::parse(&written.value) {
         Ok(parsed) => {
-            let test = test(&parsed, written, &find, out)?;
+            let mut found = Findings::default();
+            let test = test(&parsed, written, &find, &mut found);
+            // What must be may well be less than the baseline: only what is bad is doubted.
+            let doubted = |problem: &Diagnostic| says == Says::Bad || problem.code != condition::INVERTED;
+            out.extend(found.into_problems().into_iter().filter(doubted));
+            let test = test?;
             Some(Condition { test, text: written.value.trim().to_owned() })
         }
         Err(problem) => {
             out.push(located(written, problem));
             None
+        }
+    }
+}
+
+/// Refuses what compares with a baseline at targets of which no deployment is ever known: there would never be one.
+pub fn check_baselines<'t>(
+    condition: &Condition,
+    written: &Scalar,
+    targets: impl IntoIterator<Item = &'t TargetName>,
+    undeployed: &BTreeSet<TargetName>,
+    out: &mut Findings,
+) {
+    let is_relative = |compare: &&Compare| matches!(compare.threshold, Threshold::OfBaseline { .. });
+    let relative: Vec<&Compare> = condition.compares().into_iter().filter(is_relative).collect();
+    for target in targets.into_iter().filter(|target| undeployed.contains(*target)) {
+        for compare in &relative {
+            let start = written.value.find(&compare.text).unwrap_or_default();
+            let message = format!("`{target}` has no deployments, so nothing has a baseline there");
+            let hint = format!(
+                "a baseline is taken before a deployment: add `deployments: {{ detect: ... }}` to target `{target}` in \
+                 rearguard.yaml, or `deployments: {{}}` where `rearguard deployment start` announces them"
+            );
+            let place = written.place_within(start..start + compare.text.len());
+            out.push(Diagnostic::error("baseline-without-deployment", place, message).hint(hint));
         }
     }
 }

@@ -12,6 +12,9 @@ use super::set::{Comparison, Threshold, Unit};
 use crate::engine::time::Span;
 pub use parse::parse;
 
+/// The code of the doubt that a relative threshold is turned round.
+pub const INVERTED: &str = "inverted-baseline";
+
 /// What is wrong with a condition, and where in its text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
@@ -136,7 +139,7 @@ impl Comparing {
             let is_inverted = if self.comparison.is_above() { *factor <= 1.0 } else { *factor >= 1.0 };
             let doubt = is_inverted.then(|| {
                 let message = format!("the baseline itself is `{} {factor}x baseline`", self.comparison);
-                Problem::new("inverted-baseline", span.clone(), message)
+                Problem::new(INVERTED, span.clone(), message)
                     .hint("relative to a baseline, `>` takes more than 1x and `<` less: is the comparison turned round?")
             });
             return Ok(InUnit { threshold: Threshold::OfBaseline { factor: *factor, bound }, doubt });

@@ -45,6 +45,8 @@ pub struct Indicator {
     pub name: IndicatorName,
     /// What its values mean.
     pub unit: Unit,
+    /// What it means, for people.
+    pub description: Option<String>,
     /// The expression as written.
     pub text: String,
     /// The expression, compiled.

@@ -208,7 +208,14 @@ fn condition(
     let query = promql::parse(&text).and_then(|expr| promql::compile(&expr, &scope));
     // The expressions are the simulator's own: one that fails is a defect of it.
     let query = query.unwrap_or_else(|problems| unreachable!("{text}: {problems:?}"));
-    let indicator = Indicator { name: name.into(), unit, text, query, baseline: BaselineSpec::default() };
+    let indicator = Indicator {
+        name: name.into(),
+        unit,
+        description: None,
+        text,
+        query,
+        baseline: BaselineSpec::default(),
+    };
     let text = format!("{name} {comparison} {threshold}");
     let threshold = Threshold::Fixed(threshold);
     Condition::of(Compare { indicator: Arc::new(indicator), comparison, threshold, text })

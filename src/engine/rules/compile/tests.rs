@@ -4,6 +4,7 @@ use crate::engine::rules::{Comparison, Test, Threshold, Trigger, Unit, WindowSpe
 
 fn catalog() -> Catalog {
     Catalog {
+        undeployed: BTreeSet::new(),
         targets: [("app".into(), ["undo".into()].into())].into(),
         sources: [("fast".into(), Span::from_secs(5)), ("slow".into(), Span::from_secs(20))].into(),
         plans: [("undo".into(), Verified::Yes), ("other".into(), Verified::Yes)].into(),

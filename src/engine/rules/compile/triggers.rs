@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 
 use super::windows::{self, Paces};
-use super::{Catalog, FileScope, Indicators, check_summary, condition, consequence, fingerprint};
+use super::{
+    Catalog, FileScope, Indicators, Says, check_baselines, check_summary, condition, consequence, fingerprint,
+};
 use crate::engine::model::{Severity, TriggerName};
 use crate::engine::rules::diagnostic::{Diagnostic, Findings, Place};
 use crate::engine::rules::during;
@@ -73,10 +75,12 @@ impl TriggerScope<'_> {
         if let Some(summary) = &terms.summary {
             check_summary(summary, self.catalog.summary_placeholders, out);
         }
-        let mut compile = |written: &Option<Scalar>| written.as_ref().map(|text| self.condition(text, out));
+        let mut compile = |written: &Option<Scalar>, says: Says| {
+            written.as_ref().map(|text| self.condition(text, says, out))
+        };
         // Every condition is looked at before any of them is given up.
-        let (when, given) = (compile(&terms.when), compile(&terms.given));
-        let clear_when = compile(&terms.clear.as_ref().and_then(|clear| clear.when.clone()));
+        let (when, given) = (compile(&terms.when, Says::Bad), compile(&terms.given, Says::Good));
+        let clear_when = compile(&terms.clear.as_ref().and_then(|clear| clear.when.clone()), Says::Good);
         let (given, clear_when) = (wanted(given), wanted(clear_when));
         let (when, given, clear_when) = (when??, given?, clear_when?);
         let clear = terms.clear.as_ref().map(|clear| Clear { when: clear_when, hold: clear.hold });
@@ -113,10 +117,12 @@ impl TriggerScope<'_> {
         Some(Trigger { fingerprint: fingerprint::of(&trigger), ..trigger })
     }
 
-    fn condition(&self, written: &Scalar, out: &mut Findings) -> Option<Condition> {
+    fn condition(&self, written: &Scalar, says: Says, out: &mut Findings) -> Option<Condition> {
         let file = self.file;
         let find = |name: &str| self.indicators.in_file(&file.target, file.file.name(), name);
-        condition(written, find, out)
+        let condition = condition(written, says, find, out)?;
+        check_baselines(&condition, written, [&file.target], &self.catalog.undeployed, out);
+        Some(condition)
     }
 
     fn then(&self, draft: &Draft<'_>, out: &mut Findings) -> Then {
