@@ -66,7 +66,7 @@ fn one(
         (id, refused.map(|refusal| state.tell_refusal(refusal, now)))
     });
     let rollback = rule.then.rollback.clone().map(|plan| {
-        let absence = rule.no_data.can_breach().then_some(Refusal::RestsOnAbsence);
+        let absence = rule.rests_on_absence().then_some(Refusal::RestsOnAbsence);
         let refused = would_roll_back(state, setup, now, open, &rule.target, &rule.then).err().or(absence);
         (plan, refused.map(|refusal| state.tell_refusal(&refusal, now)))
     });

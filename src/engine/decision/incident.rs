@@ -158,7 +158,7 @@ impl Draft<'_> {
             evidence: judgement.evidence.clone(),
             runbook: trigger.runbook.clone(),
             due: trigger.due.clone(),
-            barred: trigger.no_data.can_breach().then_some(Refusal::RestsOnAbsence),
+            barred: trigger.rests_on_absence().then_some(Refusal::RestsOnAbsence),
         }
     }
 

@@ -10,7 +10,7 @@ use crate::engine::evaluation::{OWN_PACE, OWN_SOURCE, own};
 use crate::engine::model::{
     CalendarName, Labels, PlanName, PolicyName, ReceiverName, SourceName, TargetName,
 };
-use crate::engine::rules::compile::{self, Indicators, Says, hex};
+use crate::engine::rules::compile::{self, Indicators, Meaning, hex};
 use crate::engine::rules::prometheus::{GroupDefaults, routes};
 use crate::engine::rules::written::WrittenRoute;
 use crate::engine::rules::yaml::Scalar;
@@ -169,7 +169,7 @@ fn link_verify(
         .iter()
         .filter_map(|text| {
             let find = |name: &str| indicators.for_targets(users.iter().copied(), name);
-            let condition = compile::condition(text, Says::Good, find, out)?;
+            let condition = compile::condition(text, Meaning::good(&find), out)?;
             compile::check_baselines(&condition, text, users.iter().copied(), &declared.undeployed, out);
             Some(condition)
         })

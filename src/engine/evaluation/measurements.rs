@@ -238,7 +238,10 @@ impl Measurements {
         self.count_events(source, watch, now);
         self.note_hours(source, watch, now);
         let rules = watch.rules.triggers.values().filter(|rule| rule.sources.contains(source));
-        let (within, outside) = self.within_scope(rules, watch, now);
+        // What names other triggers is judged on what they say now.
+        let mut rules: Vec<_> = rules.collect();
+        rules.sort_by_key(|rule| rule.reads.rank);
+        let (within, outside) = self.within_scope(rules.into_iter(), watch, now);
         let judgements: Vec<Judgement> =
             within.into_iter().flat_map(|rule| self.judge(rule, source, watch, now)).collect();
         let checks = watch.checks.iter().filter_map(|check| self.check(check, source, watch, now)).collect();
@@ -419,6 +422,7 @@ impl Measurements {
     }
 }
 
+mod fires;
 mod freezing;
 mod hours;
 mod imported;

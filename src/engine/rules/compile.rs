@@ -3,30 +3,31 @@
 mod budgets;
 mod circles;
 mod fingerprint;
+mod meaning;
 mod names;
 mod objectives;
+mod references;
 mod triggers;
 mod windows;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::condition::{self, Comparing, InUnit, Parsed};
-use super::diagnostic::{Diagnostic, Findings, Place, SourceFile, name_hint, placeholder_hint};
+use super::diagnostic::{Diagnostic, Findings, SourceFile, name_hint, placeholder_hint};
 use super::during;
 use super::prometheus::{self, GroupDefaults};
-use super::set::{Compare, Condition, Indicator, RuleSet, Test, Then, Threshold};
+use super::set::{Compare, Condition, Indicator, RuleSet, Then, Threshold};
 use super::written::{self, RuleFile, WrittenIndicator, WrittenThen};
 use super::yaml::{self, Scalar};
-use crate::engine::model::{
-    CalendarName, IndicatorName, PlanName, PolicyName, SourceName, TargetName, TriggerName,
-};
+use crate::engine::model::{CalendarName, IndicatorName, PlanName, PolicyName, SourceName, TargetName};
 use crate::engine::promql::{self, Plan as QueryPlan, Problem, Scope, TextSpan, ValueType};
 use crate::engine::series::Limits;
 use crate::engine::time::Span;
 
+pub use meaning::{Lookup, Meaning, NamedLookup, Says, condition};
 use names::Declaration;
 pub use names::Indicators;
+use references::Declared;
 use triggers::TriggerScope;
 
 /// The names that rule files may use. Root declared them; rule files cannot add any (E12).
@@ -87,7 +88,6 @@ pub fn compile(rule_files: RuleFiles<'_>, catalog: &Catalog, out: &mut Findings)
     if rule_files.some_unread {
         compiled.indicators.set_incomplete();
     }
-    let mut first_places: BTreeMap<(TargetName, TriggerName), Place> = BTreeMap::new();
     let mut pending = Vec::new();
     let mut groups = Vec::new();
     for file in rule_files.files {
@@ -126,24 +126,17 @@ pub fn compile(rule_files: RuleFiles<'_>, catalog: &Catalog, out: &mut Findings)
     groups.sort_by(|a, b| (&a.file, &a.name).cmp(&(&b.file, &b.name)));
     prometheus::settle(&mut groups);
     compiled.rules.groups = groups.into_iter().map(Arc::new).collect();
-    for (scope, written) in pending {
-        objectives::compile(&written, &scope, catalog, &mut compiled, out);
-        budgets::compile(&written, &scope, catalog, &mut compiled, out);
-        let scope = TriggerScope { file: &scope, indicators: &compiled.indicators, catalog };
-        for written in &written.triggers {
-            let target = &scope.file.target;
-            let key = (target.clone(), TriggerName::from(written.name.value.as_str()));
-            if let Some(first) = first_places.get(&key) {
-                let message = format!("a second trigger `{}` for target `{}`", key.1, key.0);
-                let hint = format!("the first one is at {first}; names are unique within a target");
-                out.push(Diagnostic::error("duplicate-trigger", written.name.place(), message).hint(hint));
-                continue;
-            }
-            first_places.insert(key, written.name.place());
-            for trigger in scope.triggers(written, out) {
-                let key = (target.clone(), trigger.name.clone());
-                compiled.rules.triggers.insert(key, Arc::new(trigger));
-            }
+    for (scope, written) in &pending {
+        objectives::compile(written, scope, catalog, &mut compiled, out);
+        budgets::compile(written, scope, catalog, &mut compiled, out);
+    }
+    let declared = Declared::of(&pending, out);
+    for (file, written) in declared.ordered(out) {
+        let Compiled { rules, indicators } = &compiled;
+        let scope = TriggerScope { file, indicators, catalog, declared: &declared, rules };
+        for trigger in scope.triggers(written, out) {
+            let key = (file.target.clone(), trigger.name.clone());
+            compiled.rules.triggers.insert(key, Arc::new(trigger));
         }
     }
     compiled
@@ -262,50 +255,6 @@ fn check_plan(plan: &Scalar, target: &TargetName, catalog: &Catalog, out: &mut F
     }
 }
 
-/// What is known of an indicator's name at one place.
-#[derive(Clone, Debug)]
-pub enum Lookup {
-    /// It is this one.
-    Found(Arc<Indicator>),
-    /// It is declared and broken; that has been reported.
-    Broken,
-    /// It cannot be used here: what is wrong, and what to do.
-    Refused(&'static str, String, String),
-}
-
-/// What a condition is written for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Says {
-    /// What is bad: `when` of a trigger.
-    Bad,
-    /// What must be: promises, verifications, guards, what clears.
-    Good,
-}
-
-/// Compiles a condition; `find` says what an indicator's name means where it stands. Every comparison is looked at.
-pub fn condition(
-    written: &Scalar,
-    says: Says,
-    find: impl Fn(&str) -> Lookup,
-    out: &mut Findings,
-) -> Option<Condition> {
-    match condition::parse(&written.value) {
-        Ok(parsed) => {
-            let mut found = Findings::default();
-            let test = test(&parsed, written, &find, &mut found);
-            // What must be may well be less than the baseline: only what is bad is doubted.
-            let doubted = |problem: &Diagnostic| says == Says::Bad || problem.code != condition::INVERTED;
-            out.extend(found.into_problems().into_iter().filter(doubted));
-            let test = test?;
-            Some(Condition { test, text: written.value.trim().to_owned() })
-        }
-        Err(problem) => {
-            out.push(located(written, problem));
-            None
-        }
-    }
-}
-
 /// Refuses what compares with a baseline at targets of which no deployment is ever known: there would never be one.
 pub fn check_baselines<'t>(
     condition: &Condition,
@@ -326,59 +275,6 @@ pub fn check_baselines<'t>(
             );
             let place = written.place_within(start..start + compare.text.len());
             out.push(Diagnostic::error("baseline-without-deployment", place, message).hint(hint));
-        }
-    }
-}
-
-fn located(written: &Scalar, problem: condition::Problem) -> Diagnostic {
-    Diagnostic::error(problem.code, written.place_within(problem.span), problem.message)
-        .maybe_hint(problem.hint)
-}
-
-fn test(
-    parsed: &Parsed,
-    written: &Scalar,
-    find: &impl Fn(&str) -> Lookup,
-    out: &mut Findings,
-) -> Option<Test> {
-    let mut each = |parts: &[Parsed]| -> Option<Vec<Test>> {
-        let parts: Vec<_> = parts.iter().map(|part| test(part, written, find, out)).collect();
-        parts.into_iter().collect()
-    };
-    Some(match parsed {
-        Parsed::All(parts) => Test::All(each(parts)?),
-        Parsed::Any(parts) => Test::Any(each(parts)?),
-        Parsed::AtLeast { count, of } => Test::AtLeast { count: *count, of: each(of)? },
-        Parsed::Compare(comparing) => Test::Compare(compare(comparing, written, find, out)?),
-    })
-}
-
-fn compare(
-    comparing: &Comparing,
-    written: &Scalar,
-    find: &impl Fn(&str) -> Lookup,
-    out: &mut Findings,
-) -> Option<Compare> {
-    let indicator = match find(&comparing.indicator) {
-        Lookup::Found(indicator) => indicator,
-        Lookup::Broken => return None,
-        Lookup::Refused(code, message, hint) => {
-            let place = written.place_within(comparing.indicator_span.clone());
-            out.push(Diagnostic::error(code, place, message).hint(hint));
-            return None;
-        }
-    };
-    match comparing.threshold_in(indicator.unit) {
-        Ok(InUnit { threshold, doubt }) => {
-            if let Some(doubt) = doubt {
-                out.push(Diagnostic { level: super::Level::Warning, ..located(written, doubt) });
-            }
-            let text = written.value.get(comparing.span.clone()).unwrap_or(&written.value).to_owned();
-            Some(Compare { indicator, comparison: comparing.comparison, threshold, text })
-        }
-        Err(problem) => {
-            out.push(located(written, problem));
-            None
         }
     }
 }

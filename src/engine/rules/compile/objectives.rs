@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::windows::{self, Paces};
-use super::{Catalog, Compiled, FileScope, Says, check_baselines, condition, consequence, fingerprint};
+use super::{Catalog, Compiled, FileScope, Meaning, check_baselines, condition, consequence, fingerprint};
 use crate::engine::model::{Severity, TriggerName};
 use crate::engine::rules::diagnostic::{Diagnostic, Findings, Place};
 use crate::engine::rules::set::{
@@ -105,7 +105,7 @@ fn read_promise(
 ) -> Option<Promise> {
     let mut read = |text: &Scalar| {
         let find = |name: &str| compiled.indicators.in_file(&scope.target, scope.file.name(), name);
-        let condition = condition(text, Says::Good, find, out)?;
+        let condition = condition(text, Meaning::good(&find), out)?;
         check_baselines(&condition, text, [&scope.target], &catalog.undeployed, out);
         can_be_negated(&condition, text, out).then_some(condition)
     };
@@ -194,6 +194,8 @@ fn negated(test: &Test) -> Test {
             turned.text = format!("not {}", compare.text);
             Test::Compare(turned)
         }
+        // Promises name no triggers.
+        Test::Fires(trigger) => Test::Fires(trigger.clone()),
         Test::All(parts) => Test::Any(all(parts)),
         Test::Any(parts) => Test::All(all(parts)),
         Test::AtLeast { count, of } => {

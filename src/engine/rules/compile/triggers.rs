@@ -1,16 +1,17 @@
 //! Triggers as written -> [`Trigger`]s: one each, or one per level.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::windows::{self, Paces};
 use super::{
-    Catalog, FileScope, Indicators, Says, check_baselines, check_summary, condition, consequence, fingerprint,
+    Catalog, Declared, FileScope, Indicators, Meaning, NamedLookup, Says, check_baselines, check_summary,
+    condition, consequence, fingerprint, references,
 };
-use crate::engine::model::{Severity, TriggerName};
-use crate::engine::rules::diagnostic::{Diagnostic, Findings, Place};
+use crate::engine::model::{Severity, SourceName, TriggerName};
+use crate::engine::rules::diagnostic::{Diagnostic, Findings, Place, name_hint};
 use crate::engine::rules::during;
 use crate::engine::rules::set::{
-    Across, Clear, Clock, Compare, Condition, LevelOf, NoData, Test, Then, Threshold, Trigger,
+    Across, Clear, Clock, Compare, Condition, LevelOf, NoData, Reads, RuleSet, Test, Then, Threshold, Trigger,
 };
 use crate::engine::rules::written::{WrittenTerms, WrittenTrigger, WrittenWindow};
 use crate::engine::rules::yaml::Scalar;
@@ -21,6 +22,9 @@ pub(super) struct TriggerScope<'s> {
     pub(super) file: &'s FileScope,
     pub(super) indicators: &'s Indicators,
     pub(super) catalog: &'s Catalog,
+    /// Every trigger there is; those that may be named here are compiled.
+    pub(super) declared: &'s Declared<'s>,
+    pub(super) rules: &'s RuleSet,
 }
 
 /// One trigger to be: its name and what is written of it.
@@ -87,6 +91,12 @@ impl TriggerScope<'_> {
         let mut sources = when.sources();
         sources.extend(given.iter().flat_map(Condition::sources));
         sources.extend(clear.iter().filter_map(|clear| clear.when.as_ref()).flat_map(Condition::sources));
+        let reads = self.reads(&when, &mut sources);
+        if let Some(written) = terms.when.as_ref().filter(|_| reads.rank > 0 && terms.across.is_some()) {
+            let message = "`per` and `series` tell series apart, and a trigger that is named has none";
+            let hint = "take them out: of a trigger with `per` any label set counts";
+            out.push(Diagnostic::error("bad-condition", written.place(), message).hint(hint));
+        }
         let paces = Paces::of(&sources, &self.file.paces);
         let place = terms.window.as_ref().map_or_else(|| draft.place.clone(), |window| window.place.clone());
         let written = terms.window.as_ref().map_or(WrittenWindow::AT_ONCE, |window| window.value);
@@ -96,7 +106,7 @@ impl TriggerScope<'_> {
         }
         let no_data = terms.no_data.as_ref().map_or_else(NoData::default, |no_data| no_data.value);
         check_clear(&when, &clear, terms, out);
-        self.check_absence(&draft, &then, out);
+        self.check_absence(&draft, &then, &reads, out);
         let trigger = Trigger {
             sources,
             given,
@@ -112,17 +122,54 @@ impl TriggerScope<'_> {
             runbook: terms.runbook.as_ref().map(|text| text.value.clone()),
             due: due(terms, &then, out),
             then,
+            reads,
             ..Trigger::new(draft.name, self.file.target.clone(), when, window)
         };
         Some(Trigger { fingerprint: fingerprint::of(&trigger), ..trigger })
     }
 
+    /// Compiles a condition; only what says what is bad may name other triggers.
     fn condition(&self, written: &Scalar, says: Says, out: &mut Findings) -> Option<Condition> {
         let file = self.file;
         let find = |name: &str| self.indicators.in_file(&file.target, file.file.name(), name);
-        let condition = condition(written, says, find, out)?;
+        let named = |name: &str| self.named(name);
+        let meaning = match says {
+            Says::Bad => Meaning { says, indicator: &find, trigger: Some(&named) },
+            Says::Good => Meaning::good(&find),
+        };
+        let condition = condition(written, meaning, out)?;
         check_baselines(&condition, written, [&file.target], &self.catalog.undeployed, out);
         Some(condition)
+    }
+
+    /// Returns what a name alone means: another trigger of the target.
+    fn named(&self, name: &str) -> NamedLookup {
+        let target = &self.file.target;
+        let found = references::compiled(name, target, self.rules.triggers.values().map(|known| &**known));
+        if !found.is_empty() {
+            return NamedLookup::Found(found);
+        }
+        if self.declared.contains(target, name) || self.indicators.is_incomplete() {
+            return NamedLookup::Broken;
+        }
+        let message = format!("there is no trigger `{name}`");
+        let hint = name_hint(name, "trigger", self.declared.known(target));
+        NamedLookup::Refused("unknown-trigger", message, hint)
+    }
+
+    /// Returns what a condition takes over from the triggers that it names, and adds their sources.
+    fn reads(&self, when: &Condition, sources: &mut BTreeSet<SourceName>) -> Reads {
+        let mut reads = Reads::default();
+        for name in when.named() {
+            let Some(named) = self.rules.triggers.get(&(self.file.target.clone(), name.clone())) else {
+                continue;
+            };
+            sources.extend(named.sources.iter().cloned());
+            reads.fingerprints.insert(name.clone(), named.fingerprint.clone());
+            reads.rank = reads.rank.max(named.reads.rank + 1);
+            reads.absence |= named.rests_on_absence();
+        }
+        reads
     }
 
     fn then(&self, draft: &Draft<'_>, out: &mut Findings) -> Then {
@@ -138,12 +185,14 @@ impl TriggerScope<'_> {
     }
 
     /// Says that a trigger that missing data can make fire never acts (E2).
-    fn check_absence(&self, draft: &Draft<'_>, then: &Then, out: &mut Findings) {
-        let Some(no_data) = &draft.terms.no_data else { return };
-        if no_data.value.can_breach() && then.rollback.is_some() {
+    fn check_absence(&self, draft: &Draft<'_>, then: &Then, reads: &Reads, out: &mut Findings) {
+        let own = draft.terms.no_data.as_ref().filter(|no_data| no_data.value.can_breach());
+        let named = draft.terms.when.as_ref().filter(|_| reads.absence).map(Scalar::place);
+        let place = own.map(|no_data| no_data.place.clone()).or(named);
+        if let Some(place) = place.filter(|_| then.rollback.is_some()) {
             let message =
                 format!("missing data can make `{}` fire, so it pages and never rolls back", draft.name);
-            out.push(Diagnostic::warning("absence-never-acts", no_data.place.clone(), message).hint(
+            out.push(Diagnostic::warning("absence-never-acts", place, message).hint(
                 "write `no_data: hold` for the trigger that acts, and a second trigger that pages on absence",
             ));
         }
