@@ -34,6 +34,7 @@ pub use render::{Style, render};
 pub use rule_files::FILE_BYTES_MAX;
 pub use settings::{
     Capability, Config, Email, Ingest, IngestToken, MailTls, PagerDuty, QueryLimits, Receiver, Scrape,
+    WatchedUnit,
 };
 
 /// A set of files that loads.

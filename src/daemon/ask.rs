@@ -1,6 +1,7 @@
 //! Asks the sources, each on a schedule of its own, phase-aligned on the monotonic clock.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::mpsc::Sender;
 use std::time::{Duration, Instant};
 
@@ -9,15 +10,23 @@ use tokio::time::MissedTickBehavior;
 
 use super::clock::Clock;
 use super::core::Message;
-use crate::config::Scrape;
+use crate::config::{Config, Scrape, WatchedUnit};
 use crate::engine::model::SourceName;
 use crate::engine::series::Observation;
 use crate::sources::scrape::{InvalidScrapeSettings, ScrapeSettings, Scraper};
+use crate::sources::unit::{UNITS, UnitWatch};
 
 /// The tasks that ask, by source.
 #[derive(Debug, Default)]
 pub struct Asking {
-    tasks: BTreeMap<SourceName, (Scrape, JoinHandle<()>)>,
+    tasks: BTreeMap<SourceName, (Asked, JoinHandle<()>)>,
+}
+
+/// What is asked, and how.
+#[derive(Clone, Debug, PartialEq)]
+enum Asked {
+    Scrape(Scrape),
+    Unit(WatchedUnit),
 }
 
 impl Asking {
@@ -27,10 +36,13 @@ impl Asking {
     /// Every source whose settings cannot be used. Those that can are asked all the same.
     pub fn follow(
         &mut self,
-        wanted: &BTreeMap<SourceName, Scrape>,
+        config: &Config,
         clock: &Clock,
         inbox: &Sender<Message>,
     ) -> Result<(), Vec<InvalidScrapeSettings>> {
+        let scrapes = config.sources.iter().map(|(name, scrape)| (name, Asked::Scrape(scrape.clone())));
+        let units = config.units.iter().map(|(name, unit)| (name, Asked::Unit(unit.clone())));
+        let wanted: BTreeMap<&SourceName, Asked> = scrapes.chain(units).collect();
         self.tasks.retain(|name, (settings, task)| {
             let stays = wanted.get(name) == Some(settings) && !task.is_finished();
             if !stays {
@@ -39,18 +51,25 @@ impl Asking {
             stays
         });
         let mut unusable = Vec::new();
-        for (name, scrape) in wanted {
+        for (name, asked) in wanted {
             if self.tasks.contains_key(name) {
                 continue;
             }
-            match scraper(name, scrape) {
-                Ok(scraper) => {
-                    let task =
-                        tokio::spawn(ask(scraper, scrape.every.to_std(), clock.clone(), inbox.clone()));
-                    self.tasks.insert(name.clone(), (scrape.clone(), task));
+            let (clock, inbox) = (clock.clone(), inbox.clone());
+            let task = match &asked {
+                Asked::Scrape(scrape) => match scraper(name, scrape) {
+                    Ok(scraper) => tokio::spawn(ask(scraper, scrape.every.to_std(), clock, inbox)),
+                    Err(problem) => {
+                        unusable.push(problem);
+                        continue;
+                    }
+                },
+                Asked::Unit(unit) => {
+                    let watch = UnitWatch::new(name.clone(), &unit.unit, Path::new(UNITS));
+                    tokio::spawn(look(watch, unit.every.to_std(), clock, inbox))
                 }
-                Err(problem) => unusable.push(problem),
-            }
+            };
+            self.tasks.insert(name.clone(), (asked, task));
         }
         if unusable.is_empty() { Ok(()) } else { Err(unusable) }
     }
@@ -81,6 +100,21 @@ async fn ask(scraper: Scraper, every: Duration, clock: Clock, inbox: Sender<Mess
     loop {
         ticks.tick().await;
         let observation = scraper.scrape(clock.now(), clock.wall_offset()).await;
+        tell_change(&observation, &mut failing);
+        if inbox.send(Message::Observed { observation, arrived: Instant::now() }).is_err() {
+            return;
+        }
+    }
+}
+
+/// Looks at a unit: a link in memory is read at once.
+async fn look(watch: UnitWatch, every: Duration, clock: Clock, inbox: Sender<Message>) {
+    let mut ticks = tokio::time::interval(every);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
+    let mut failing = false;
+    loop {
+        ticks.tick().await;
+        let observation = watch.look(clock.now());
         tell_change(&observation, &mut failing);
         if inbox.send(Message::Observed { observation, arrived: Instant::now() }).is_err() {
             return;

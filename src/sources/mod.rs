@@ -8,3 +8,4 @@ pub mod exposition;
 pub mod http_client;
 pub mod identity;
 pub mod scrape;
+pub mod unit;

@@ -116,7 +116,11 @@ pub fn link(
         plans.insert(name.clone(), Plan { deadline: plan.deadline, steps: plan.steps.clone(), verify });
     }
     let mut sources = declared.sources.clone();
-    if own::is_read(&compiled.rules) {
+    let mut memory = declared.memory.clone();
+    // Where a history is wanted, what is promised and deployed belongs to it, whether a rule reads it or not.
+    let has_history = !memory.history.is_zero_or_negative();
+    memory.keep.extend(own::everything().filter(|_| has_history));
+    if has_history || own::is_read(&compiled.rules) {
         sources.insert(OWN_SOURCE.into(), OWN_PACE);
     }
     let setup = Setup {
@@ -130,7 +134,7 @@ pub fn link(
         policies: declared.policies.clone(),
         receivers: declared.receivers.clone(),
         sources,
-        memory: declared.memory.clone(),
+        memory,
         calendars: declared
             .calendars
             .iter()

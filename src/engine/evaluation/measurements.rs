@@ -107,7 +107,7 @@ impl Measurements {
         now: Timestamp,
     ) -> Vec<Selector> {
         let mut selectors: Vec<Selector> = Vec::new();
-        let mut retention = MIN_RETENTION;
+        let mut retention = MIN_RETENTION.max(watch.memory.history);
         let relative = freezing::compared(watch.rules.triggers.values().flat_map(|rule| rule.conditions()));
         for indicator in relative {
             retention = retention.max(indicator.query.reach() + indicator.baseline.over);

@@ -29,5 +29,7 @@ pub use verdict::{
     CheckKey, CheckVerdict, Evidence, Judged, Judgement, OutOfScope, Silence, TriggerKey, UnknownReason,
     Verdict, WindowFill,
 };
-pub use watch::{Check, DetectVersion, Memory, SourcePace, Watch};
+pub use watch::{
+    Check, DetectVersion, Memory, RESTART_LABEL, RESTART_METRIC, RESTART_PREFIX, SourcePace, Tells, Watch,
+};
 pub use window::{Mark, Window};

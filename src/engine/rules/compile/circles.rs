@@ -104,7 +104,8 @@ mod tests {
     fn only_what_can_mean_an_indicator_is_told() {
         const CYCLE: &str = "cyclic-indicators";
         const NAMED: &str = "indicator-in-expression";
-        let cases: [(&[(&str, &str)], &[&str]); 8] = [
+        type Case<'c> = (&'c [(&'c str, &'c str)], &'c [&'c str]);
+        let cases: [Case<'_>; 8] = [
             (&[("jobs", "jobs")], &[]),
             (&[("jobs", "sum(jobs) / max(jobs)")], &[]),
             (&[("a", "b + 1"), ("b", "rate(c[1m])")], &[NAMED]),

@@ -204,7 +204,8 @@ fn one_with_levels_is_any_of_them() {
 
 #[test]
 fn names_that_mean_no_trigger_are_told_at_their_place() {
-    let cases: [(&[(&str, &str)], &[&str]); 8] = [
+    type Case<'c> = (&'c [(&'c str, &'c str)], &'c [&'c str]);
+    let cases: [Case<'_>; 8] = [
         (&[("A", "2 of (B, C)"), ("B", "i > 1%")], &["0.yaml:5 unknown-trigger"]),
         (&[("A", "i")], &["0.yaml:5 bad-comparison"]),
         (&[("A", "A")], &["0.yaml:5 cyclic-triggers"]),
