@@ -33,5 +33,5 @@ pub use error::OpenError;
 pub use ledger::{Batch, ClockReading, CommitError, Head, Ledger};
 pub use reader::{IncidentRow, ReadError, Reader, Record, Resolution};
 pub use recovery::{Recovered, Snapshot};
-pub use samples::{LoadedSamples, SampleStore, SamplesError, SamplesOpened};
+pub use samples::{LoadedSamples, SampleStore, SamplesError, SamplesOpened, Turn};
 pub use store::{GoodSetup, Journal};

@@ -1,6 +1,7 @@
 //! The daemon from end to end: the real program as a process, real sockets, and what its users see of it.
 
 mod actuators;
+mod again;
 mod api;
 mod application;
 mod bad_input;
@@ -14,6 +15,7 @@ mod imported;
 mod modes;
 mod restart;
 mod supervision;
+mod timeline;
 
 /// Checks that `text` holds every one of `phrases`.
 #[track_caller]

@@ -30,6 +30,7 @@ pub use verdict::{
     Verdict, WindowFill,
 };
 pub use watch::{
-    Check, DetectVersion, Memory, RESTART_LABEL, RESTART_METRIC, RESTART_PREFIX, SourcePace, Tells, Watch,
+    Check, DetectVersion, Disturbed, Memory, RESTART_LABEL, RESTART_METRIC, RESTART_PREFIX, SourcePace,
+    Tells, Watch,
 };
 pub use window::{Mark, Window};
