@@ -68,3 +68,50 @@ fn secrets_that_stand_in_the_file_are_never_shown() {
         }
     }
 }
+
+#[test]
+fn every_mistake_about_judging_is_told_at_its_place() {
+    let refused = config::load(Path::new("tests/files/judgement/rearguard.yaml")).expect_err("has mistakes");
+    let told: Vec<(&str, usize, usize, &str)> = refused
+        .problems
+        .iter()
+        .filter(|problem| problem.level == Level::Error)
+        .map(|problem| {
+            let file = problem.place.file.rsplit('/').next().unwrap_or_default();
+            (file, problem.place.line, problem.place.column, problem.code)
+        })
+        .collect();
+    let expected = [
+        ("rearguard.yaml", 18, 79, "bad-date"),
+        ("rearguard.yaml", 18, 103, "bad-date"),
+        ("rearguard.yaml", 19, 24, "unknown-time-zone"),
+        ("rearguard.yaml", 19, 44, "no-days"),
+        ("rearguard.yaml", 19, 54, "bad-time"),
+        ("depot.yaml", 6, 50, "baseline-without-deployment"),
+        ("depot.yaml", 6, 97, "baseline-without-deployment"),
+        ("depot.yaml", 7, 13, "duplicate-trigger"),
+        ("depot.yaml", 10, 33, "baseline-without-deployment"),
+        ("shop.yaml", 3, 1, "no-interval"),
+        ("shop.yaml", 9, 38, "cyclic-indicators"),
+        ("shop.yaml", 10, 38, "cyclic-indicators"),
+        ("shop.yaml", 12, 31, "unknown-indicator"),
+        ("shop.yaml", 13, 44, "wrong-unit"),
+        ("shop.yaml", 14, 41, "missing-unit"),
+        ("shop.yaml", 15, 53, "short-window"),
+        ("shop.yaml", 16, 53, "short-window"),
+        ("shop.yaml", 18, 13, "duplicate-trigger"),
+        ("shop.yaml", 19, 75, "unknown-name"),
+        ("shop.yaml", 20, 48, "not-supported-yet"),
+        ("shop.yaml", 22, 24, "bad-weight"),
+        ("shop.yaml", 22, 44, "bad-weight"),
+        ("shop.yaml", 22, 58, "bad-weight"),
+        ("shop.yaml", 24, 74, "bad-weight"),
+        ("shop.yaml", 25, 15, "duplicate-promise"),
+        ("shop.yaml", 26, 39, "wrong-unit"),
+        ("shop.yaml", 28, 83, "bad-objective"),
+        ("shop.yaml", 29, 83, "bad-objective"),
+        ("shop.yaml", 30, 83, "bad-objective"),
+        ("shop.yaml", 31, 98, "bad-period"),
+    ];
+    assert_eq!(told, expected);
+}

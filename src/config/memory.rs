@@ -7,6 +7,7 @@ use crate::engine::rules::decode::{Fields, Shape, positive_duration, text, texts
 use crate::engine::rules::yaml::{Node, Scalar};
 use crate::engine::rules::{Diagnostic, Findings};
 use crate::engine::series::{Limits, MatchOp, Matcher, Selector, Sources};
+use crate::engine::time::Span;
 
 const LIMITS: Shape = Shape {
     what: "`limits`",
@@ -37,6 +38,21 @@ pub(super) fn limits(node: &Node, out: &mut Findings) -> Limits {
         }
     }
     limits
+}
+
+/// Longer than this nothing is remembered.
+const HISTORY_MAX: Span = Span::from_secs(366 * 24 * 3600);
+
+/// Reads `history`.
+pub(super) fn history(node: &Node, out: &mut Findings) -> Span {
+    let Some(history) = positive_duration(node, "`history`", out) else { return Span::ZERO };
+    if history.value > HISTORY_MAX {
+        let message = format!("a history of {} is longer than a year", history.value);
+        let hint = "at most `history: 1y`; what must be kept for longer belongs into a database of metrics";
+        out.push(Diagnostic::error("bad-history", history.place, message).hint(hint));
+        return Span::ZERO;
+    }
+    history.value
 }
 
 fn count(fields: &Fields<'_>, key: &str, out: &mut Findings) -> Option<usize> {

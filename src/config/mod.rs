@@ -36,7 +36,7 @@ pub use render::{Style, render};
 pub use rule_files::FILE_BYTES_MAX;
 pub use settings::{
     Capability, Config, Email, Ingest, IngestToken, MailTls, PagerDuty, QueryLimits, Receiver, Source,
-    SourceKind,
+    SourceKind, WatchedUnit,
 };
 
 /// A set of files that loads.

@@ -3,11 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
+use super::deployments::{WrittenDetect, unit_source};
 use super::receiver::WrittenLevel;
-use super::settings::Config;
+use super::settings::{Config, WatchedUnit};
+use super::source::default_silence;
 use super::target::WrittenTarget;
 use super::written::Written;
 use crate::engine::decision::link::Declared;
+use crate::engine::decision::setup::SourcePace;
 use crate::engine::decision::{DeploymentSettings, Level, Policy, Target};
 use crate::engine::evaluation::Memory;
 use crate::engine::model::{CalendarName, PlanName, ReceiverName, SourceName, TargetName};
@@ -44,17 +47,19 @@ pub(super) fn resolve(written: Written, file: &Path, out: &mut Findings) -> (Con
     for reference in written.targets.iter().flat_map(|target| &target.reference) {
         look_up_probe(reference, &sources, &probes, out);
     }
+    let silent = written.targets.iter().filter(|target| !target.deployments.are_written);
+    let units = units(&written);
+    let paces = paces(&written, &units);
+    let memory = memory(&written);
     let declared = Declared {
         targets,
+        undeployed: silent.map(|target| target.name.clone()).collect(),
         plan_names: written.rollbacks.iter().map(|plan| (plan.name.clone(), plan.verified)).collect(),
         policies,
         receivers: receivers.into_iter().map(ReceiverName::from).collect(),
-        sources: written.sources.iter().map(|source| (source.name.clone(), source.pace)).collect(),
+        sources: paces,
         probes,
-        memory: Memory {
-            limits: written.limits,
-            keep: written.sources.iter().flat_map(|source| source.keep.iter().cloned()).collect(),
-        },
+        memory,
         group_defaults: GroupDefaults { interval: written.group_interval, ..GroupDefaults::default() },
         external_labels: written.external_labels,
         external_url: written.external_url.clone().unwrap_or_default(),
@@ -74,6 +79,7 @@ pub(super) fn resolve(written: Written, file: &Path, out: &mut Findings) -> (Con
         ingest: written.ingest,
         query: written.query,
         external_url: written.external_url,
+        units,
         sources: written
             .sources
             .into_iter()
@@ -86,6 +92,32 @@ pub(super) fn resolve(written: Written, file: &Path, out: &mut Findings) -> (Con
             .collect(),
     };
     (config, declared)
+}
+
+/// Returns the units whose starts are deployments, each once.
+fn units(written: &Written) -> BTreeMap<SourceName, WatchedUnit> {
+    let unit = |target: &WrittenTarget| match &target.deployments.detect {
+        Some(WrittenDetect::Unit(unit)) => {
+            Some((unit_source(unit), WatchedUnit { unit: unit.clone(), every: written.interval }))
+        }
+        _ => None,
+    };
+    written.targets.iter().filter_map(unit).collect()
+}
+
+/// Returns how often every source is asked, the units among them.
+fn paces(written: &Written, units: &BTreeMap<SourceName, WatchedUnit>) -> BTreeMap<SourceName, SourcePace> {
+    let pace = SourcePace { every: written.interval, silent_after: default_silence(written.interval) };
+    let units = units.keys().map(|source| (source.clone(), pace));
+    written.sources.iter().map(|source| (source.name.clone(), source.pace)).chain(units).collect()
+}
+
+fn memory(written: &Written) -> Memory {
+    Memory {
+        limits: written.limits,
+        history: written.history,
+        keep: written.sources.iter().flat_map(|source| source.keep.iter().cloned()).collect(),
+    }
 }
 
 fn resolve_level(written: &WrittenLevel) -> Level {
@@ -118,10 +150,10 @@ fn resolve_target(
     for plan in &written.plans {
         look_up(plan, "rollback plan", plans, out);
     }
-    let detect = written.deployments.detect.as_ref().map(|(source, detect)| {
+    if let Some(WrittenDetect::Label(source, _)) = &written.deployments.detect {
         look_up(source, "source", sources, out);
-        detect.clone()
-    });
+    }
+    let detect = written.deployments.detect.as_ref().map(WrittenDetect::detect);
     Target {
         mode: written.mode,
         plans: written.plans.iter().map(|plan| PlanName::from(plan.value.as_str())).collect(),

@@ -28,6 +28,8 @@ pub struct Config {
     pub external_url: Option<String>,
     /// What is asked.
     pub sources: BTreeMap<SourceName, Source>,
+    /// The units whose starts are deployments.
+    pub units: BTreeMap<SourceName, WatchedUnit>,
     /// The channels that page.
     pub receivers: BTreeMap<ReceiverName, Receiver>,
 }
@@ -76,6 +78,15 @@ impl Default for QueryLimits {
     fn default() -> Self {
         Self { timeout: Span::from_secs(30), max_samples: 2_000_000, concurrency: 2 }
     }
+}
+
+/// A systemd unit that is watched.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WatchedUnit {
+    /// Its name, such as `trading-app.service`.
+    pub unit: String,
+    /// Time between two looks at it.
+    pub every: Span,
 }
 
 /// A source that is asked.

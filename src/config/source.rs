@@ -67,7 +67,6 @@ fn source(name: &Scalar, node: &Node, interval: Span, out: &mut Findings) -> Wri
         let message = format!("a source cannot be called `{}`: {why}", name.value);
         out.push(Diagnostic::error("reserved-name", name.place(), message).hint("give it another name"));
     }
-    let default_silence = |every: Span| DEFAULT_SILENT_AFTER.max(every.times(DEFAULT_SILENT_INTERVALS));
     let Some(fields) = SOURCE.read(node, out) else {
         let pace = SourcePace { every: interval, silent_after: default_silence(interval) };
         return WrittenSource { name: source_name, pace, keep: Vec::new(), is_probe: false, asked: None };
@@ -122,6 +121,11 @@ fn kind(fields: &Fields<'_>, timeout: Span, out: &mut Findings) -> Option<Source
             None
         }
     }
+}
+
+/// Returns how long a source may be silent that says nothing of it.
+pub(super) fn default_silence(every: Span) -> Span {
+    DEFAULT_SILENT_AFTER.max(every.times(DEFAULT_SILENT_INTERVALS))
 }
 
 fn check_times(

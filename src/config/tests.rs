@@ -1,10 +1,14 @@
 use std::os::unix::fs::PermissionsExt;
+use std::sync::Arc;
 
 use super::*;
-use crate::engine::decision::{AtMost, Mode, StepAction};
+use crate::engine::Engine;
+use crate::engine::decision::{AtMost, Mode, State, StepAction};
+use crate::engine::evaluation::Tells;
+use crate::engine::model::{Labels, Sample};
 use crate::engine::rules::Level;
-use crate::engine::series::{Limits, Selector, Sources};
-use crate::engine::time::Span;
+use crate::engine::series::{Limits, Observation, Selector, Sources};
+use crate::engine::time::{Span, Timestamp};
 
 const ROOT: &str = r#"
 rules: [rules/*.yaml]
@@ -140,7 +144,7 @@ fn imported_rules_take_the_settings_of_the_file() {
     assert_eq!(setup.external_url, "http://r.example/");
     assert_eq!(setup.external_labels.get("region"), Some("eu"));
     let taken = |pairs: &[(&str, &str)]| {
-        let labels = crate::engine::model::Labels::from_pairs(pairs.iter().copied());
+        let labels = Labels::from_pairs(pairs.iter().copied());
         setup.routes.iter().position(|route| route.matches(&labels))
     };
     assert_eq!(taken(&[("severity", "critical"), ("team", "b")]), Some(0));
@@ -309,4 +313,47 @@ proptest::proptest! {
             }
         }
     }
+}
+
+#[test]
+fn a_unit_whose_starts_are_deployments_is_a_source_of_its_own() {
+    let root = ROOT.replace("[undo] }", "[undo], deployments: { detect: { unit: app@blue.service } } }");
+    let Loaded { config, setup, .. } = loaded(&format!("{root}\ninterval: 7s\n"), RULES);
+    let source = "unit:app@blue.service";
+    let unit = WatchedUnit { unit: "app@blue.service".to_owned(), every: Span::from_secs(7) };
+    assert_eq!(config.units.iter().collect::<Vec<_>>(), [(&source.into(), &unit)]);
+    assert_eq!(setup.sources[source].every, Span::from_secs(7));
+    let detect = setup.targets["app"].detect.clone().expect("something is looked at");
+    assert_eq!((detect.source.as_str(), detect.tells), (source, Tells::Restart));
+    let wrong = root.replace("unit: app@blue.service", "unit: ../app.service, label: v");
+    let refused = load_texts(set(&wrong, RULES)).expect_err("is no unit");
+    assert_eq!(codes(&refused), ["bad-unit", "bad-detect"]);
+}
+
+#[test]
+fn a_history_keeps_what_is_kept_for_so_long_and_what_is_promised_with_it() {
+    for (written, days) in [("1d", 1), ("7d", 7), ("30d", 30), ("90d", 90), ("1y", 365)] {
+        let Loaded { setup, .. } = loaded(&format!("{ROOT}\nhistory: {written}\n"), RULES);
+        let engine = Engine::new(Arc::new(setup), State::default(), Timestamp::from_millis(0));
+        assert_eq!(engine.retention(), Span::from_secs(days * 86_400), "{written}");
+        assert!(engine.setup().sources.contains_key("rearguard"), "its own series are made");
+        let own = crate::engine::model::Labels::from_pairs([
+            ("__name__", "rearguard_compliance_score"),
+            ("job", "rearguard"),
+            ("target", "app"),
+        ]);
+        let sample = Sample { labels: own, at: Timestamp::from_millis(0), value: 70.0 };
+        let said = Observation {
+            source: "rearguard".into(),
+            at: sample.at,
+            took: Span::ZERO,
+            answer: Ok(vec![sample]),
+            told: None,
+        };
+        assert_eq!(engine.kept_of(&said), said, "and kept");
+    }
+    let Loaded { setup, .. } = loaded(ROOT, RULES);
+    assert!(!setup.sources.contains_key("rearguard"));
+    let refused = load_texts(set(&format!("{ROOT}\nhistory: 2y\n"), RULES)).expect_err("is too long");
+    assert_eq!(codes(&refused), ["bad-history"]);
 }

@@ -30,6 +30,7 @@ const ROOT: Shape = Shape {
         "state",
         "control",
         "interval",
+        "history",
         "listen",
         "query",
         "external_url",
@@ -69,6 +70,10 @@ pub(super) struct Written {
     pub(super) targets: Vec<WrittenTarget>,
     pub(super) sources: Vec<WrittenSource>,
     pub(super) limits: Limits,
+    /// How long what is kept is remembered at least.
+    pub(super) history: Span,
+    /// How often a source is asked that says nothing itself.
+    pub(super) interval: Span,
     pub(super) rollbacks: Vec<WrittenPlan>,
     /// Where the key `rollbacks` stands, for problems that concern all of them.
     pub(super) rollbacks_place: Place,
@@ -102,6 +107,8 @@ pub(super) fn read(root: &Node, directory: &Path, out: &mut Findings) -> Option<
             .required("sources", out)
             .map_or_else(Vec::new, |node| source::read(node, interval, out)),
         limits: fields.get("limits").map_or_else(Limits::default, |node| memory::limits(node, out)),
+        history: fields.get("history").map_or(Span::ZERO, |node| memory::history(node, out)),
+        interval,
         rollbacks: fields.get("rollbacks").map_or_else(Vec::new, |node| rollback::read(node, out)),
         rollbacks_place: fields.key_place("rollbacks"),
         receivers: fields.get("receivers").map_or_else(Vec::new, |node| receiver::read(node, directory, out)),

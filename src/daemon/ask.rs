@@ -1,6 +1,7 @@
 //! Asks the sources, each on a schedule of its own, phase-aligned on the monotonic clock.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::mpsc::Sender;
 use std::time::{Duration, Instant};
 
@@ -9,17 +10,25 @@ use tokio::time::MissedTickBehavior;
 
 use super::clock::Clock;
 use super::core::Message;
-use crate::config::{Source, SourceKind};
+use crate::config::{Config, Source, SourceKind, WatchedUnit};
 use crate::engine::model::SourceName;
 use crate::engine::series::{Observation, PROBE_SUCCESS};
 use crate::engine::time::{Span, Timestamp};
 use crate::sources::probe::{ProbeSettings, Prober};
 use crate::sources::scrape::{ScrapeSettings, Scraper};
+use crate::sources::unit::{UNITS, UnitWatch};
 
 /// The tasks that ask, by source.
 #[derive(Debug, Default)]
 pub struct Asking {
-    tasks: BTreeMap<SourceName, (Source, JoinHandle<()>)>,
+    tasks: BTreeMap<SourceName, (Asked, JoinHandle<()>)>,
+}
+
+/// What is asked, and how.
+#[derive(Clone, Debug, PartialEq)]
+enum Asked {
+    Source(Source),
+    Unit(WatchedUnit),
 }
 
 impl Asking {
@@ -29,10 +38,13 @@ impl Asking {
     /// Every source whose settings cannot be used. Those that can are asked all the same.
     pub fn follow(
         &mut self,
-        wanted: &BTreeMap<SourceName, Source>,
+        config: &Config,
         clock: &Clock,
         inbox: &Sender<Message>,
     ) -> Result<(), Vec<String>> {
+        let sources = config.sources.iter().map(|(name, source)| (name, Asked::Source(source.clone())));
+        let units = config.units.iter().map(|(name, unit)| (name, Asked::Unit(unit.clone())));
+        let wanted: BTreeMap<&SourceName, Asked> = sources.chain(units).collect();
         self.tasks.retain(|name, (settings, task)| {
             let stays = wanted.get(name) == Some(settings) && !task.is_finished();
             if !stays {
@@ -41,14 +53,21 @@ impl Asking {
             stays
         });
         let mut unusable = Vec::new();
-        for (name, source) in wanted {
+        for (name, asked) in wanted {
             if self.tasks.contains_key(name) {
                 continue;
             }
-            match Asker::new(name, source) {
-                Ok(asker) => {
-                    let task = tokio::spawn(ask(asker, source.every.to_std(), clock.clone(), inbox.clone()));
-                    self.tasks.insert(name.clone(), (source.clone(), task));
+            let made = match &asked {
+                Asked::Source(source) => Asker::new(name, source).map(|asker| (asker, source.every)),
+                Asked::Unit(unit) => {
+                    let watch = UnitWatch::new(name.clone(), &unit.unit, Path::new(UNITS));
+                    Ok((Asker::Unit(watch), unit.every))
+                }
+            };
+            match made {
+                Ok((asker, every)) => {
+                    let task = tokio::spawn(ask(asker, every.to_std(), clock.clone(), inbox.clone()));
+                    self.tasks.insert(name.clone(), (asked, task));
                 }
                 Err(problem) => unusable.push(problem),
             }
@@ -71,6 +90,8 @@ pub enum Asker {
     Scraper(Box<Scraper>),
     /// Whether it is good.
     Prober(Box<Prober>),
+    /// Which start of a unit runs.
+    Unit(UnitWatch),
 }
 
 impl Asker {
@@ -98,6 +119,8 @@ impl Asker {
         match self {
             Self::Scraper(scraper) => scraper.scrape(at, wall_offset).await,
             Self::Prober(prober) => prober.ask(at).await,
+            // A link in memory is read at once.
+            Self::Unit(watch) => watch.look(at),
         }
     }
 }

@@ -119,7 +119,7 @@ pub async fn run(mut options: Options) -> Result<(), DaemonError> {
     })?;
     let clock = core.clock.clone();
     let mut asking = Asking::default();
-    if let Err(problems) = asking.follow(&loaded.config.sources, &clock, &inbox) {
+    if let Err(problems) = asking.follow(&loaded.config, &clock, &inbox) {
         let problems: Vec<_> = problems.iter().map(ToString::to_string).collect();
         return Err(DaemonError::Files(problems.join("\n")));
     }
@@ -238,7 +238,7 @@ impl Daemon {
             Err(refused) => self.refuse(&refused),
         }
         // A source whose asking broke off is asked again.
-        if let Err(problems) = self.asking.follow(&self.loaded.config.sources, &self.clock, &self.inbox) {
+        if let Err(problems) = self.asking.follow(&self.loaded.config, &self.clock, &self.inbox) {
             for problem in problems {
                 tracing::error!(%problem, "this source is not asked");
             }
@@ -274,7 +274,7 @@ impl Daemon {
         {
             tracing::warn!("`listen` and `query` change with a restart only; everything else is in force");
         }
-        if let Err(problems) = self.asking.follow(&loaded.config.sources, &self.clock, &self.inbox) {
+        if let Err(problems) = self.asking.follow(&loaded.config, &self.clock, &self.inbox) {
             for problem in problems {
                 tracing::error!(%problem, "this source is not asked");
             }

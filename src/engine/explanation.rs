@@ -7,7 +7,7 @@ use crate::engine::decision::{
 };
 use crate::engine::evaluation::{Evidence, ProbeSeen, SourceLook, TriggerLook, Verdict, WindowFill};
 use crate::engine::model::{IncidentId, PlanName, PolicyName, Severity, TriggerName};
-use crate::engine::rules::{Trigger, WindowSpec};
+use crate::engine::rules::{Indicator, Trigger, WindowSpec};
 use crate::engine::time::{Span, Timestamp};
 
 /// One trigger over one label set, explained.
@@ -79,12 +79,7 @@ fn one(
     Explanation {
         now,
         condition: rule.when.text.clone(),
-        expressions: rule
-            .when
-            .compares()
-            .iter()
-            .map(|c| format!("{} = {}", c.indicator.name, c.indicator.text))
-            .collect(),
+        expressions: rule.when.compares().iter().map(|c| reads(&c.indicator)).collect(),
         window: window(&rule.window),
         severity: rule.severity,
         sources: sources.iter().filter(|look| rule.sources.contains(&look.source)).cloned().collect(),
@@ -97,6 +92,14 @@ fn one(
         rollback,
         page: rule.then.page.clone(),
         look,
+    }
+}
+
+/// An indicator, what it means, and what it reads.
+fn reads(indicator: &Indicator) -> String {
+    match &indicator.description {
+        Some(description) => format!("{} ({description}) = {}", indicator.name, indicator.text),
+        None => format!("{} = {}", indicator.name, indicator.text),
     }
 }
 

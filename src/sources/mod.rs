@@ -9,3 +9,4 @@ pub mod http_client;
 pub mod identity;
 pub mod probe;
 pub mod scrape;
+pub mod unit;

@@ -112,6 +112,7 @@ fn promql_of(test: &Test) -> String {
         Test::Compare(Compare { indicator, comparison, threshold, .. }) => {
             format!("({}) {comparison} {threshold}", indicator.text)
         }
+        Test::Fires(trigger) => trigger.to_string(),
         Test::All(parts) => format!("({})", joined(parts, " and ")),
         Test::Any(parts) => format!("({})", joined(parts, " or ")),
         Test::AtLeast { count, of } => format!("{count} of ({})", joined(of, ", ")),

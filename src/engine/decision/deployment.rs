@@ -17,6 +17,7 @@ use super::draft::Draft;
 use super::event::{Cause, Happening, Outcome};
 use super::incident::{BLIND_AFTER, Opening};
 use super::state::State;
+use crate::engine::evaluation::{RESTART_PREFIX, Tells};
 use crate::engine::model::{
     CalendarName, DeploymentId, PolicyName, RollbackId, Severity, TargetName, stored_number,
 };
@@ -25,6 +26,9 @@ use crate::engine::time::{Span, Timestamp};
 
 /// How many characters a version or a stage's name may have: they are labels and stand in pages.
 const TEXT_MAX: usize = 128;
+
+/// A start that is seen for the first time at one of so many looks after a rollback was the rollback's work.
+const RESTART_LOOKS: i64 = 3;
 
 /// What root says of a target's deployments.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -146,6 +150,21 @@ impl Draft<'_> {
         if known.is_none() || history.is_some_and(|target| target.in_flight.is_some()) {
             return Meaning::Known;
         }
+        // The way of noticing has changed, not what runs.
+        if known.is_some_and(|known| known.starts_with(RESTART_PREFIX) != version.starts_with(RESTART_PREFIX))
+        {
+            return Meaning::Known;
+        }
+        let detect = self.setup.targets.get(target).and_then(|target| target.detect.as_ref());
+        let is_restart = detect.is_some_and(|detect| detect.tells == Tells::Restart);
+        // A rollback that starts the unit anew may be over before the next look at the unit.
+        let pace = detect
+            .and_then(|detect| self.setup.sources.get(&detect.source))
+            .map_or(Span::ZERO, |pace| pace.every);
+        let ended = history.and_then(|target| target.last_ended);
+        if is_restart && ended.is_some_and(|ended| self.now.since(ended) <= pace.times(RESTART_LOOKS)) {
+            return Meaning::Known;
+        }
         let last = history.and_then(|target| target.deployments.last);
         let Some((id, last)) = last.and_then(|id| Some((id, self.state().deployments.get(&id)?))) else {
             return Meaning::Begins;
@@ -157,6 +176,9 @@ impl Draft<'_> {
                 Meaning::Known
             }
             DeploymentPhase::Ended { .. } => Meaning::Begins,
+            // A unit that starts anew while its deployment runs or soaks belongs to it; what crashes again and again is no
+            // new version each time, and must not become its own baseline.
+            _ if is_restart => Meaning::Known,
             _ if last.version == version || is(&last.label_seen) => Meaning::Known,
             _ if brings_back => Meaning::Reverts(id),
             // What was announced shows at last, under whatever name.

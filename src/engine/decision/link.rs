@@ -10,7 +10,7 @@ use crate::engine::evaluation::{OWN_PACE, OWN_SOURCE, own};
 use crate::engine::model::{
     CalendarName, Labels, PlanName, PolicyName, ReceiverName, SourceName, TargetName,
 };
-use crate::engine::rules::compile::{self, Indicators, hex};
+use crate::engine::rules::compile::{self, Indicators, Meaning, hex};
 use crate::engine::rules::prometheus::{GroupDefaults, routes};
 use crate::engine::rules::written::WrittenRoute;
 use crate::engine::rules::yaml::Scalar;
@@ -25,6 +25,8 @@ use crate::engine::time::Span;
 pub struct Declared {
     /// What is guarded.
     pub targets: BTreeMap<TargetName, Target>,
+    /// The targets that say nothing of deployments.
+    pub undeployed: BTreeSet<TargetName>,
     /// The actuators.
     pub plans: BTreeMap<PlanName, DeclaredPlan>,
     /// Every plan that is written, broken ones included, with whether it has a `verify` block.
@@ -116,7 +118,11 @@ pub fn link(
         plans.insert(name.clone(), Plan { deadline: plan.deadline, steps: plan.steps.clone(), verify });
     }
     let mut sources = declared.sources.clone();
-    if own::is_read(&compiled.rules) {
+    let mut memory = declared.memory.clone();
+    // Where a history is wanted, what is promised and deployed belongs to it, whether a rule reads it or not.
+    let has_history = !memory.history.is_zero_or_negative();
+    memory.keep.extend(own::everything().filter(|_| has_history));
+    if has_history || own::is_read(&compiled.rules) {
         sources.insert(OWN_SOURCE.into(), OWN_PACE);
     }
     let setup = Setup {
@@ -131,7 +137,7 @@ pub fn link(
         receivers: declared.receivers.clone(),
         sources,
         probes: declared.probes.clone(),
-        memory: declared.memory.clone(),
+        memory,
         calendars: declared
             .calendars
             .iter()
@@ -144,6 +150,7 @@ pub fn link(
 fn catalog(declared: &Declared) -> Catalog {
     Catalog {
         targets: declared.targets.iter().map(|(name, target)| (name.clone(), target.plans.clone())).collect(),
+        undeployed: declared.undeployed.clone(),
         sources: {
             let all = declared.sources.iter().map(|(name, pace)| (name.clone(), pace.every));
             all.chain([(OWN_SOURCE.into(), OWN_PACE.every)]).collect()
@@ -174,7 +181,9 @@ fn link_verify(
         .iter()
         .filter_map(|text| {
             let find = |name: &str| indicators.for_targets(users.iter().copied(), name);
-            compile::condition(text, find, out)
+            let condition = compile::condition(text, Meaning::good(&find), out)?;
+            compile::check_baselines(&condition, text, users.iter().copied(), &declared.undeployed, out);
+            Some(condition)
         })
         .collect();
     check_time_for_samples(written, &conditions, declared, out);

@@ -25,7 +25,7 @@ pub fn barred_by_absence(setup: &Setup, trigger: &Trigger, probes: &[ProbeSeen])
     let read = read_by(trigger, setup);
     let bad: Vec<&ProbeSeen> =
         probes.iter().filter(|probe| !probe.good && read.contains(&probe.source)).collect();
-    if trigger.no_data.can_breach() && bad.is_empty() {
+    if trigger.rests_on_absence() && bad.is_empty() {
         return Some(Refusal::RestsOnAbsence);
     }
     isolated(setup, &trigger.target, &bad, probes)

@@ -25,6 +25,7 @@ fn condition(text: &str) -> Condition {
     let indicator = Indicator {
         name: "errors".into(),
         unit: Unit::Ratio,
+        description: None,
         text: "errors".to_owned(),
         query,
         baseline: BaselineSpec::default(),
@@ -78,7 +79,12 @@ pub(super) fn setup() -> Setup {
         plans: BTreeSet::from(["back".into()]),
         at_most: AtMost { count: 2, per: Span::from_secs(86_400) },
         cooldown: Span::from_secs(600),
-        detect: Some(DetectVersion { source: "app".into(), metric: "m".to_owned(), label: "v".to_owned() }),
+        detect: Some(DetectVersion {
+            source: "app".into(),
+            metric: "m".to_owned(),
+            label: "v".to_owned(),
+            tells: <_>::default(),
+        }),
         deployments: DeploymentSettings::default(),
         reference: BTreeSet::new(),
     };

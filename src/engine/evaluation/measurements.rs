@@ -109,7 +109,7 @@ impl Measurements {
         now: Timestamp,
     ) -> Vec<Selector> {
         let mut selectors: Vec<Selector> = Vec::new();
-        let mut retention = MIN_RETENTION;
+        let mut retention = MIN_RETENTION.max(watch.memory.history);
         let relative = freezing::compared(watch.rules.triggers.values().flat_map(|rule| rule.conditions()));
         for indicator in relative {
             retention = retention.max(indicator.query.reach() + indicator.baseline.over);
@@ -242,7 +242,10 @@ impl Measurements {
         self.count_events(source, watch, now);
         self.note_hours(source, watch, now);
         let rules = watch.rules.triggers.values().filter(|rule| rule.sources.contains(source));
-        let (within, mut outside) = self.within_scope(rules, watch, now);
+        // What names other triggers is judged on what they say now.
+        let mut rules: Vec<_> = rules.collect();
+        rules.sort_by_key(|rule| rule.reads.rank);
+        let (within, mut outside) = self.within_scope(rules.into_iter(), watch, now);
         let (mut judgements, left) = self.cross_boundaries(Some(source), watch, now);
         outside.extend(left);
         let context = EvalContext { wall_offset: watch.wall_offset, ..EvalContext::at(now) };
@@ -445,6 +448,7 @@ impl Measurements {
     }
 }
 
+mod fires;
 mod freezing;
 mod hours;
 mod imported;

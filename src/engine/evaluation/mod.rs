@@ -29,5 +29,8 @@ pub use verdict::{
     CheckKey, CheckVerdict, Evidence, Judged, Judgement, OutOfScope, ProbeSeen, Silence, TriggerKey,
     UnknownReason, Verdict, WindowFill,
 };
-pub use watch::{Check, DetectVersion, Disturbed, Memory, SourcePace, Watch};
+pub use watch::{
+    Check, DetectVersion, Disturbed, Memory, RESTART_LABEL, RESTART_METRIC, RESTART_PREFIX, SourcePace,
+    Tells, Watch,
+};
 pub use window::{Mark, Window};

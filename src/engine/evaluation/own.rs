@@ -1,8 +1,9 @@
 //! The built-in source `rearguard`: what the daemon knows of deployments and rollbacks, as series that rules can use.
 
 use crate::engine::evaluation::SourcePace;
+use crate::engine::model::METRIC_NAME;
 use crate::engine::rules::RuleSet;
-use crate::engine::series::Selector;
+use crate::engine::series::{MatchOp, Matcher, Selector, Sources};
 use crate::engine::time::Span;
 
 /// The name of the source; no file may declare one of that name.
@@ -13,6 +14,12 @@ pub const OWN_PREFIX: &str = "rearguard_";
 
 /// How often it is asked: as often as others are by default.
 pub const OWN_PACE: SourcePace = SourcePace { every: Span::from_secs(5), silent_after: Span::from_secs(60) };
+
+/// Returns what selects all of its series.
+pub fn everything() -> Option<Selector> {
+    let name = Matcher::new(METRIC_NAME, MatchOp::Matches, &format!("{OWN_PREFIX}.*")).ok()?;
+    Some(Selector::new(vec![name], Sources::Only([OWN_SOURCE.into()].into())))
+}
 
 /// Returns whether some rule reads one of its series: otherwise they are not made.
 pub fn is_read(rules: &RuleSet) -> bool {

@@ -28,7 +28,28 @@ pub struct DetectVersion {
     pub metric: String,
     /// The label, such as `version`.
     pub label: String,
+    /// What another value of the label means.
+    pub tells: Tells,
 }
+
+/// What another value of a label means.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Tells {
+    /// Another version runs.
+    #[default]
+    Version,
+    /// The same unit was started anew; which version it runs nobody knows.
+    Restart,
+}
+
+/// The series that tells which start of a systemd unit runs.
+pub const RESTART_METRIC: &str = "systemd_unit_invocation_info";
+
+/// The label that does.
+pub const RESTART_LABEL: &str = "invocation";
+
+/// What its values begin with, so that they read as what they are where versions are named.
+pub const RESTART_PREFIX: &str = "restart ";
 
 /// What may be remembered of samples, and what must be although no rule selects it.
 #[derive(Clone, Debug, Default)]
@@ -37,6 +58,8 @@ pub struct Memory {
     pub limits: Limits,
     /// Series that are kept for the queries of people, as long as those that rules select.
     pub keep: Vec<Selector>,
+    /// How long all of it is remembered at least, whatever the rules look back to.
+    pub history: Span,
 }
 
 /// Where what is measured now is not what is normal: something is new, or wrong.

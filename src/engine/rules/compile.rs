@@ -1,31 +1,33 @@
 //! All rule files together -> one [`RuleSet`], or every problem in any of them.
 
 mod budgets;
+mod circles;
 mod fingerprint;
+mod meaning;
 mod names;
 mod objectives;
+mod references;
 mod triggers;
 mod windows;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::condition::{self, Comparing, InUnit, Parsed};
 use super::diagnostic::{Diagnostic, Findings, Place, SourceFile, name_hint, placeholder_hint};
 use super::during;
 use super::prometheus::{self, GroupDefaults};
-use super::set::{Compare, Condition, Indicator, Position, RuleSet, Test, Then};
+use super::set::{Compare, Condition, Indicator, Position, RuleSet, Then, Threshold};
 use super::written::{self, RuleFile, WrittenIndicator, WrittenThen};
 use super::yaml::{self, Scalar};
-use crate::engine::model::{
-    CalendarName, IndicatorName, PlanName, PolicyName, SourceName, TargetName, TriggerName,
-};
+use crate::engine::model::{CalendarName, IndicatorName, PlanName, PolicyName, SourceName, TargetName};
 use crate::engine::promql::{self, Plan as QueryPlan, Problem, Scope, TextSpan, ValueType};
 use crate::engine::series::Limits;
 use crate::engine::time::Span;
 
+pub use meaning::{Lookup, Meaning, NamedLookup, Says, condition};
 use names::Declaration;
 pub use names::Indicators;
+use references::Declared;
 use triggers::TriggerScope;
 
 /// The names that rule files may use. Root declared them; rule files cannot add any (E12).
@@ -35,6 +37,8 @@ use triggers::TriggerScope;
 pub struct Catalog {
     /// The targets, each with the plans that may be run for it.
     pub targets: BTreeMap<TargetName, BTreeSet<PlanName>>,
+    /// The targets that say nothing of deployments: no baseline is ever taken for them.
+    pub undeployed: BTreeSet<TargetName>,
     /// The sources, each with the time between two observations.
     pub sources: BTreeMap<SourceName, Span>,
     /// The sources that are probes.
@@ -88,7 +92,6 @@ pub fn compile(rule_files: RuleFiles<'_>, catalog: &Catalog, out: &mut Findings)
     if rule_files.some_unread {
         compiled.indicators.set_incomplete();
     }
-    let mut first_places: BTreeMap<(TargetName, TriggerName), Place> = BTreeMap::new();
     let mut pending = Vec::new();
     let mut groups = Vec::new();
     for (nth, file) in rule_files.files.iter().enumerate() {
@@ -110,6 +113,7 @@ pub fn compile(rule_files: RuleFiles<'_>, catalog: &Catalog, out: &mut Findings)
             }
         };
         let scope = FileScope::of((nth, file), &written, catalog, out);
+        circles::check(&written.indicators, out);
         if !catalog.targets.contains_key(&scope.target) {
             compiled.indicators.set_incomplete();
         }
@@ -126,24 +130,17 @@ pub fn compile(rule_files: RuleFiles<'_>, catalog: &Catalog, out: &mut Findings)
     groups.sort_by(|a, b| (&a.file, &a.name).cmp(&(&b.file, &b.name)));
     prometheus::settle(&mut groups);
     compiled.rules.groups = groups.into_iter().map(Arc::new).collect();
-    for (scope, written) in pending {
-        objectives::compile(&written, &scope, catalog, &mut compiled, out);
-        budgets::compile(&written, &scope, catalog, &mut compiled, out);
-        let scope = TriggerScope { file: &scope, indicators: &compiled.indicators, catalog };
-        for written in &written.triggers {
-            let target = &scope.file.target;
-            let key = (target.clone(), TriggerName::from(written.name.value.as_str()));
-            if let Some(first) = first_places.get(&key) {
-                let message = format!("a second trigger `{}` for target `{}`", key.1, key.0);
-                let hint = format!("the first one is at {first}; names are unique within a target");
-                out.push(Diagnostic::error("duplicate-trigger", written.name.place(), message).hint(hint));
-                continue;
-            }
-            first_places.insert(key, written.name.place());
-            for trigger in scope.triggers(written, out) {
-                let key = (target.clone(), trigger.name.clone());
-                compiled.rules.triggers.insert(key, Arc::new(trigger));
-            }
+    for (scope, written) in &pending {
+        objectives::compile(written, scope, catalog, &mut compiled, out);
+        budgets::compile(written, scope, catalog, &mut compiled, out);
+    }
+    let declared = Declared::of(&pending, out);
+    for (file, written) in declared.ordered(out) {
+        let Compiled { rules, indicators } = &compiled;
+        let scope = TriggerScope { file, indicators, catalog, declared: &declared, rules };
+        for trigger in scope.triggers(written, out) {
+            let key = (file.target.clone(), trigger.name.clone());
+            compiled.rules.triggers.insert(key, Arc::new(trigger));
         }
     }
     compiled
@@ -217,6 +214,7 @@ impl FileScope {
         Some(Indicator {
             name: IndicatorName::from(written.name.value.as_str()),
             unit: written.unit?,
+            description: written.description.as_ref().map(|text| text.value.trim().to_owned()),
             text: expr.value.clone(),
             baseline: written.baseline.resolve(written.unit, self.slowest(), out),
             query: query?,
@@ -276,80 +274,26 @@ fn check_plan(plan: &Scalar, target: &TargetName, catalog: &Catalog, out: &mut F
     }
 }
 
-/// What is known of an indicator's name at one place.
-#[derive(Clone, Debug)]
-pub enum Lookup {
-    /// It is this one.
-    Found(Arc<Indicator>),
-    /// It is declared and broken; that has been reported.
-    Broken,
-    /// It cannot be used here: what is wrong, and what to do.
-    Refused(&'static str, String, String),
-}
-
-/// Compiles a condition; `find` says what an indicator's name means where it stands. Every comparison is looked at.
-pub fn condition(written: &Scalar, find: impl Fn(&str) -> Lookup, out: &mut Findings) -> Option<Condition> {
-    match condition::parse(&written.value) {
-        Ok(parsed) => {
-            let test = test(&parsed, written, &find, out)?;
-            Some(Condition { test, text: written.value.trim().to_owned() })
-        }
-        Err(problem) => {
-            out.push(located(written, problem));
-            None
-        }
-    }
-}
-
-fn located(written: &Scalar, problem: condition::Problem) -> Diagnostic {
-    Diagnostic::error(problem.code, written.place_within(problem.span), problem.message)
-        .maybe_hint(problem.hint)
-}
-
-fn test(
-    parsed: &Parsed,
+/// Refuses what compares with a baseline at targets of which no deployment is ever known: there would never be one.
+pub fn check_baselines<'t>(
+    condition: &Condition,
     written: &Scalar,
-    find: &impl Fn(&str) -> Lookup,
+    targets: impl IntoIterator<Item = &'t TargetName>,
+    undeployed: &BTreeSet<TargetName>,
     out: &mut Findings,
-) -> Option<Test> {
-    let mut each = |parts: &[Parsed]| -> Option<Vec<Test>> {
-        let parts: Vec<_> = parts.iter().map(|part| test(part, written, find, out)).collect();
-        parts.into_iter().collect()
-    };
-    Some(match parsed {
-        Parsed::All(parts) => Test::All(each(parts)?),
-        Parsed::Any(parts) => Test::Any(each(parts)?),
-        Parsed::AtLeast { count, of } => Test::AtLeast { count: *count, of: each(of)? },
-        Parsed::Compare(comparing) => Test::Compare(compare(comparing, written, find, out)?),
-    })
-}
-
-fn compare(
-    comparing: &Comparing,
-    written: &Scalar,
-    find: &impl Fn(&str) -> Lookup,
-    out: &mut Findings,
-) -> Option<Compare> {
-    let indicator = match find(&comparing.indicator) {
-        Lookup::Found(indicator) => indicator,
-        Lookup::Broken => return None,
-        Lookup::Refused(code, message, hint) => {
-            let place = written.place_within(comparing.indicator_span.clone());
-            out.push(Diagnostic::error(code, place, message).hint(hint));
-            return None;
-        }
-    };
-    match comparing.threshold_in(indicator.unit) {
-        Ok(InUnit { threshold, doubt }) => {
-            if let Some(doubt) = doubt {
-                out.push(Diagnostic { level: super::Level::Warning, ..located(written, doubt) });
-            }
-            let text = written.value.get(comparing.span.clone()).unwrap_or(&written.value).to_owned();
-            Some(Compare { indicator, comparison: comparing.comparison, threshold, text })
-        }
-        Err(problem) => {
-            out.push(located(written, problem));
-            None
+) {
+    let is_relative = |compare: &&Compare| matches!(compare.threshold, Threshold::OfBaseline { .. });
+    let relative: Vec<&Compare> = condition.compares().into_iter().filter(is_relative).collect();
+    for target in targets.into_iter().filter(|target| undeployed.contains(*target)) {
+        for compare in &relative {
+            let start = written.value.find(&compare.text).unwrap_or_default();
+            let message = format!("`{target}` has no deployments, so nothing has a baseline there");
+            let hint = format!(
+                "a baseline is taken before a deployment: add `deployments: {{ detect: ... }}` to target `{target}` in \
+                 rearguard.yaml, or `deployments: {{}}` where `rearguard deployment start` announces them"
+            );
+            let place = written.place_within(start..start + compare.text.len());
+            out.push(Diagnostic::error("baseline-without-deployment", place, message).hint(hint));
         }
     }
 }

@@ -2,7 +2,8 @@
 //!
 //! A comparison is one indicator, one operator, one threshold. The threshold carries its unit, and the unit must be the
 //! indicator's: a number that could mean two things (200 what?) is an error with both readings in the hint. `and` binds
-//! stronger than `or`; `2 of (a > 1%, b > 1%, c > 1%)` is met where two of the three are.
+//! stronger than `or`; `2 of (a > 1%, b > 1%, c > 1%)` is met where two of the three are. A
+//! name alone is a trigger that fires: `2 of (ErrorRateHigh, ResponseTime/critical, ApplicationDown)`.
 
 mod parse;
 
@@ -11,6 +12,9 @@ use std::ops::Range;
 use super::set::{Comparison, Threshold, Unit};
 use crate::engine::time::Span;
 pub use parse::parse;
+
+/// The code of the doubt that a relative threshold is turned round.
+pub const INVERTED: &str = "inverted-baseline";
 
 /// What is wrong with a condition, and where in its text.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,6 +34,8 @@ pub struct Problem {
 pub enum Parsed {
     /// `indicator op threshold`
     Compare(Comparing),
+    /// A name alone: another trigger fires.
+    Fires(Named),
     /// Joined by `and`; two at least.
     All(Vec<Parsed>),
     /// Joined by `or`; two at least.
@@ -48,11 +54,32 @@ impl Parsed {
     pub fn comparings(&self) -> Vec<&Comparing> {
         match self {
             Self::Compare(comparing) => vec![comparing],
+            Self::Fires(_) => Vec::new(),
             Self::All(parts) | Self::Any(parts) | Self::AtLeast { of: parts, .. } => {
                 parts.iter().flat_map(Self::comparings).collect()
             }
         }
     }
+
+    /// Returns every name that stands alone, in the order of the text.
+    pub fn named(&self) -> Vec<&Named> {
+        match self {
+            Self::Compare(_) => Vec::new(),
+            Self::Fires(named) => vec![named],
+            Self::All(parts) | Self::Any(parts) | Self::AtLeast { of: parts, .. } => {
+                parts.iter().flat_map(Self::named).collect()
+            }
+        }
+    }
+}
+
+/// A name that is compared with nothing: a trigger's.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Named {
+    /// The name; `NAME/critical` is one level.
+    pub name: String,
+    /// Where it stands.
+    pub span: Range<usize>,
 }
 
 /// A comparison whose indicator is still only a name.
@@ -136,7 +163,7 @@ impl Comparing {
             let is_inverted = if self.comparison.is_above() { *factor <= 1.0 } else { *factor >= 1.0 };
             let doubt = is_inverted.then(|| {
                 let message = format!("the baseline itself is `{} {factor}x baseline`", self.comparison);
-                Problem::new("inverted-baseline", span.clone(), message)
+                Problem::new(INVERTED, span.clone(), message)
                     .hint("relative to a baseline, `>` takes more than 1x and `<` less: is the comparison turned round?")
             });
             return Ok(InUnit { threshold: Threshold::OfBaseline { factor: *factor, bound }, doubt });

@@ -12,7 +12,7 @@ mod objectives;
 mod window;
 
 pub use absence::{Absence, NoData, PAGE_AFTER};
-pub use condition::{Compare, Comparison, Condition, Test, Threshold};
+pub use condition::{Compare, Comparison, Condition, Part, Test, Threshold};
 pub use objectives::{Budget, BurnRate, Enforcement, Objectives, Promise, Scoring, Weights};
 pub use window::WindowSpec;
 
@@ -45,6 +45,8 @@ pub struct Indicator {
     pub name: IndicatorName,
     /// What its values mean.
     pub unit: Unit,
+    /// What it means, for people.
+    pub description: Option<String>,
     /// The expression as written.
     pub text: String,
     /// The expression, compiled.
@@ -120,6 +122,8 @@ pub struct Trigger {
     pub due: BTreeMap<Clock, Span>,
     /// What follows.
     pub then: Then,
+    /// What it takes over from the triggers that its condition names.
+    pub reads: Reads,
     /// Hash of what decides whether the window fills: everything but texts, severity and consequences. Equal across a
     /// reload means that the window is kept; a better summary or another plan does not lose it.
     pub fingerprint: String,
@@ -214,6 +218,17 @@ pub enum Scope {
     Calendar(CalendarName),
 }
 
+/// What a trigger takes over from the triggers that its condition names.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Reads {
+    /// Their fingerprints.
+    pub fingerprints: BTreeMap<TriggerName, String>,
+    /// Its place in the order in which triggers are judged: behind all that it names. 0 names none.
+    pub rank: u32,
+    /// Whether missing data can make one of them fire.
+    pub absence: bool,
+}
+
 /// Which level of which trigger a trigger is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LevelOf {
@@ -260,8 +275,14 @@ impl Trigger {
             runbook: None,
             due: BTreeMap::new(),
             then: Then::default(),
+            reads: Reads::default(),
             fingerprint: String::new(),
         }
+    }
+
+    /// Returns whether missing data can make it fire, by itself or through a trigger that it names: then it never acts.
+    pub fn rests_on_absence(&self) -> bool {
+        self.no_data.can_breach() || self.reads.absence
     }
 
     /// Returns every condition whose verdict matters to it.

@@ -49,6 +49,8 @@ pub struct WrittenIndicator {
     pub unit: Option<Unit>,
     /// The expression.
     pub expr: Option<Scalar>,
+    /// What it means, for people.
+    pub description: Option<Scalar>,
     /// How its normal value is taken.
     pub baseline: WrittenBaseline,
 }
@@ -83,14 +85,14 @@ pub struct WrittenRoute {
 
 const FILE: Shape = Shape {
     what: "a rule file",
-    keys: &["target", "sources", "indicators", "triggers", "objectives", "budgets", "groups"],
-    later: &["gates", "interval"],
+    keys: &["target", "sources", "indicators", "triggers", "objectives", "budgets", "groups", "interval"],
+    later: &["gates"],
 };
 
 const INDICATOR: Shape = Shape {
     what: "an indicator",
-    keys: &["unit", "expr", "baseline"],
-    later: &["description", "good", "total"],
+    keys: &["unit", "expr", "baseline", "description"],
+    later: &["good", "total"],
 };
 
 const ROLLBACK: Shape = Shape { what: "`rollback`", keys: &["plan", "during"], later: &[] };
@@ -112,6 +114,11 @@ pub fn read(root: &Node, out: &mut Findings) -> RuleFile {
         let message = "`groups` are Prometheus' rules, and this file has a target of its own";
         let hint = "move them into a file of their own; `routes` in rearguard.yaml say what follows";
         out.push(Diagnostic::error("mixed-file", fields.key_place("groups"), message).hint(hint));
+    }
+    if fields.get("interval").is_some() {
+        let message = "`interval` would do nothing here: triggers are judged at each answer of their sources";
+        let hint = "write how often a source is asked, as its `every` in rearguard.yaml; `groups` of Prometheus have an `interval`";
+        out.push(Diagnostic::error("no-interval", fields.key_place("interval"), message).hint(hint));
     }
     let target = fields.required("target", out).and_then(|node| text(node, "`target`", out)).cloned();
     let sources = match fields.required("sources", out) {
@@ -162,6 +169,11 @@ fn indicator(name: &Scalar, node: &Node, out: &mut Findings) -> Option<WrittenIn
         name: name.clone(),
         unit: unit.and_then(|node| choice(node, "`unit`", &UNITS, out)),
         expr: expr.and_then(|node| text(node, "`expr`", out)).cloned(),
+        description: fields
+            .as_ref()
+            .and_then(|fields| fields.get("description"))
+            .and_then(|node| text(node, "`description`", out))
+            .cloned(),
         baseline: fields
             .as_ref()
             .and_then(|fields| fields.get("baseline"))

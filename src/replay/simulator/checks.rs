@@ -7,7 +7,7 @@ use super::files::{DEADLINE_MAX, RANGE_MAX, REACH_MAX};
 use super::log::{Log, PageSeen, Violation, calls_for_page, is_rollback_page};
 use super::steps::{Act, Steps};
 use crate::engine::decision::{Cause, Effect, Event, Happening, MessageKind, Mode, Outcome, Setup};
-use crate::engine::model::{EffectId, RollbackId, SourceName};
+use crate::engine::model::{EffectId, RollbackId, Sample, SourceName, TargetName};
 use crate::engine::report::Reason;
 use crate::engine::rules::{Trigger, WindowSpec};
 use crate::engine::series::Observation;
@@ -142,8 +142,8 @@ impl Checks {
                 let fires = matches!(event.what, Happening::TriggerFiring { .. });
                 for source in &rule.sources {
                     self.rests_on(what, event, rule, source)?;
-                    // What a probe answered stands by itself.
-                    if !setup.probes.contains(source) {
+                    // What a probe answered stands by itself; a budget rests on what was booked long ago.
+                    if !setup.probes.contains(source) && rule.burn_rate.is_none() {
                         self.seen_twice(source, event)?;
                     }
                     if fires {
@@ -253,6 +253,33 @@ impl Checks {
         });
         if observation.answer.is_err() || fresh < 2 {
             return violated("E2", format!("`{}` on {fresh} fresh answers", event.what));
+        }
+        Ok(())
+    }
+
+    /// E2: scores and budgets stay within their bounds, and full marks are only for what is known to be kept.
+    pub(super) fn scored(samples: &[Sample], setup: &Setup) -> Found {
+        let of = |sample: &Sample| TargetName::from(sample.labels.get("target").unwrap_or_default());
+        for sample in samples {
+            let value = sample.value;
+            let good = match sample.labels.metric_name() {
+                "rearguard_compliance_score" if value >= 100.0 => {
+                    let promised =
+                        setup.rules.objectives.get(&of(sample)).map_or(0, |all| all.promises.len());
+                    let is_met = |met: &&Sample| {
+                        met.labels.metric_name() == "rearguard_objective_met"
+                            && met.value == 1.0
+                            && of(met) == of(sample)
+                    };
+                    value == 100.0 && samples.iter().filter(is_met).count() == promised
+                }
+                "rearguard_compliance_score" | "rearguard_error_budget_burn_rate" => value >= 0.0,
+                "rearguard_error_budget_remaining_ratio" => value <= 1.0,
+                _ => true,
+            };
+            if !good {
+                return violated("E2", format!("{} is {value}", sample.labels));
+            }
         }
         Ok(())
     }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 /// Everything that the worlds taken together must have contained.
-pub const EXPECTED: [&str; 77] = [
+pub const EXPECTED: [&str; 80] = [
     "crash",
     "crash before commit",
     "crash after commit, before effects",
@@ -38,6 +38,9 @@ pub const EXPECTED: [&str; 77] = [
     "process ended by a conflict",
     "trigger pending",
     "trigger fired",
+    "promise broken again and again",
+    "budget burnt too fast",
+    "refused: permissive budget",
     "trigger cleared",
     "trigger removed",
     "source silent",

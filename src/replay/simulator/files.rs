@@ -3,19 +3,23 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use super::promises;
 use super::random::Random;
 use crate::engine::decision::setup::DetectVersion;
 use crate::engine::decision::{
     AtMost, DeploymentSettings, Level, Mode, OnError, Plan, Policy, Setup, Step, StepAction, Target, Verify,
 };
-use crate::engine::evaluation::SourcePace;
-use crate::engine::model::{PlanName, ReceiverName, Severity, SourceName, TargetName};
+use crate::engine::evaluation::{SourcePace, Tells};
+use crate::engine::model::{PlanName, ReceiverName, Severity, SourceName, TargetName, TriggerName};
 use crate::engine::promql::{self, Scope};
 use crate::engine::rules::{
     BaselineSpec, Compare, Comparison, Condition, Indicator, RuleSet, Then, Threshold, Trigger, Unit,
     WindowSpec,
 };
 use crate::engine::time::Span;
+
+/// What the names of triggers begin with that belong to no promise.
+const OWN_TRIGGERS: &str = "Trigger";
 
 /// The longest deadline of a plan that is drawn.
 pub(super) const DEADLINE_MAX: Span = Span::from_secs(180);
@@ -97,6 +101,7 @@ fn draw_target(setup: &mut Setup, target: usize, every: Span, random: &mut Rando
         let trigger = draw_trigger(&name, &source, nth, range, every, &plans, random);
         setup.rules.triggers.insert((name.clone(), trigger.name.clone()), Arc::new(trigger));
     }
+    promises::draw(setup, (&name, &source), (range, every), &plans, random);
     let guarded = Target {
         mode: if random.chance(88) { Mode::Armed } else { Mode::Shadow },
         plans: plans.into_iter().collect(),
@@ -109,6 +114,7 @@ fn draw_target(setup: &mut Setup, target: usize, every: Span, random: &mut Rando
             source,
             metric: "app_build_info".to_owned(),
             label: "version".to_owned(),
+            tells: Tells::Version,
         }),
         deployments: DeploymentSettings {
             soak: random.pick(&[Span::ZERO, Span::from_secs(60), Span::from_secs(600)]),
@@ -176,7 +182,7 @@ fn draw_trigger(
         severity: random.pick(&[Severity::High, Severity::Critical]),
         summary: random.chance(50).then(|| "{target}: {value} of requests fail".to_owned()),
         then: Then { rollback, page: random.chance(80).then(|| "on-call".into()), ..Then::default() },
-        ..Trigger::new(format!("Trigger{nth}").into(), target.clone(), when, window)
+        ..Trigger::new(format!("{OWN_TRIGGERS}{nth}").into(), target.clone(), when, window)
     };
     trigger.fingerprint = fingerprint(&trigger);
     trigger
@@ -257,7 +263,14 @@ fn condition(
     let query = promql::parse(&text).and_then(|expr| promql::compile(&expr, &scope));
     // The expressions are the simulator's own: one that fails is a defect of it.
     let query = query.unwrap_or_else(|problems| unreachable!("{text}: {problems:?}"));
-    let indicator = Indicator { name: name.into(), unit, text, query, baseline: BaselineSpec::default() };
+    let indicator = Indicator {
+        name: name.into(),
+        unit,
+        description: None,
+        text,
+        query,
+        baseline: BaselineSpec::default(),
+    };
     let text = format!("{name} {comparison} {threshold}");
     let threshold = Threshold::Fixed(threshold);
     Condition::of(Compare { indicator: Arc::new(indicator), comparison, threshold, text })
@@ -289,7 +302,9 @@ pub(super) fn revise(setup: &Setup, nth: u64, random: &mut Random) -> Option<(Se
     ]);
     let mut new = setup.clone();
     new.fingerprint = format!("files-{nth}");
-    let rules: Vec<_> = new.rules.triggers.keys().cloned().collect();
+    // What a promise or a budget is watched by comes and goes with it.
+    let is_own = |key: &&(TargetName, TriggerName)| key.1.as_str().starts_with(OWN_TRIGGERS);
+    let rules: Vec<_> = new.rules.triggers.keys().filter(is_own).cloned().collect();
     match revision {
         R::RuleRemoved => {
             new.rules.triggers.remove(&random.pick(non_empty(&rules)?));
@@ -319,6 +334,8 @@ pub(super) fn revise(setup: &Setup, nth: u64, random: &mut Random) -> Option<(Se
             let is_gone =
                 |rule: &Trigger| rule.sources.contains(&gone) || rule.sources.contains(&probe_of(last));
             new.rules = without_rules(&new.rules, is_gone);
+            new.rules.objectives.remove(&target_name(last));
+            new.rules.budgets.retain(|(target, _), _| *target != target_name(last));
             new.targets.get_mut(&target_name(last))?.detect = None;
         }
         R::ReceiverRemoved => {
@@ -358,10 +375,7 @@ fn remove_plan(setup: &mut Setup, random: &mut Random) -> Option<()> {
 
 fn without_rules(rules: &RuleSet, gone: impl Fn(&Trigger) -> bool) -> RuleSet {
     let kept = rules.triggers.iter().filter(|(_, rule)| !gone(rule));
-    RuleSet {
-        triggers: kept.map(|(key, rule)| (key.clone(), Arc::clone(rule))).collect(),
-        ..RuleSet::default()
-    }
+    RuleSet { triggers: kept.map(|(key, rule)| (key.clone(), Arc::clone(rule))).collect(), ..rules.clone() }
 }
 
 fn non_empty<T>(all: &[T]) -> Option<&[T]> {

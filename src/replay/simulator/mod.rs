@@ -26,6 +26,7 @@ mod faults;
 mod files;
 mod host;
 mod log;
+mod promises;
 mod random;
 mod steps;
 mod tally;

@@ -13,6 +13,12 @@ pub(super) fn event(event: &Event, state: &State, setup: &Setup, counters: &mut 
         Happening::JournalRestored => "journal restored",
         Happening::SetupRefused { .. } => "files refused",
         Happening::TriggerPending { .. } => "trigger pending",
+        Happening::TriggerFiring { key, .. } if key.trigger.as_str().starts_with("objective:") => {
+            "promise broken again and again"
+        }
+        Happening::TriggerFiring { key, .. } if key.trigger.as_str().starts_with("budget:") => {
+            "budget burnt too fast"
+        }
         Happening::TriggerFiring { .. } => "trigger fired",
         Happening::TriggerCleared { removed: true, .. } => "trigger removed",
         Happening::TriggerCleared { .. } => "trigger cleared",

@@ -259,6 +259,11 @@ impl World {
         for event in &handled.events {
             tally::event(event, state, &setup, &mut self.counters);
         }
+        let promises = !(setup.rules.objectives.is_empty() && setup.rules.budgets.is_empty());
+        if promises && matches!(what, Some(Timed::Observation(_))) {
+            let now = state.now;
+            Checks::scored(&replay.engine().own_samples(now), &setup)?;
+        }
         self.note_late_ends(&handled.events);
         self.checks.handled(what, handled, &setup)?;
         for event in &handled.events {

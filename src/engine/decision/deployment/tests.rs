@@ -280,6 +280,54 @@ fn a_rollback_that_works_ends_the_deployment_and_its_version_is_no_new_one() {
     assert_eq!(lines(&story)[3], "D2 of app begins: version v3 (before: v1), detected");
 }
 
+/// A story in which a unit's starts are deployments; its versions are looked at every 5 s.
+fn restarting() -> Story {
+    let mut setup = setup();
+    let detect =
+        setup.targets.get_mut("app").and_then(|target| target.detect.as_mut()).expect("is looked at");
+    detect.tells = Tells::Restart;
+    Story::new(setup)
+}
+
+#[test]
+fn a_unit_that_starts_anew_is_a_deployment_unless_it_belongs_to_one() {
+    let begins = "D1 of app begins: version restart b (before: restart a), detected";
+    let soaks = "D1 is rolled out, by the version that the target shows; its soak begins";
+    let mut story = restarting();
+    shows(&mut story, 0, "restart a");
+    shows(&mut story, 5, "restart b");
+    // It crashes while it soaks.
+    shows(&mut story, 60, "restart c");
+    assert_eq!(lines(&story), [begins, soaks]);
+    story.at(5 + 1800).feed(Input::Woke);
+    shows(&mut story, 2000, "restart d");
+    assert_eq!(lines(&story)[3], "D2 of app begins: version restart d (before: restart c), detected");
+
+    let mut announced = restarting();
+    shows(&mut announced, 0, "restart a");
+    tell(&mut announced, 10, start("v2")).unwrap();
+    shows(&mut announced, 20, "restart b");
+    shows(&mut announced, 30, "restart c");
+    assert_eq!(lines(&announced).len(), 1, "{:?}", lines(&announced));
+
+    let mut another = restarting();
+    shows(&mut another, 0, "v1");
+    shows(&mut another, 5, "restart a");
+    assert_eq!(lines(&another), [""; 0], "another way of looking is no deployment");
+}
+
+#[test]
+fn what_a_rollback_starts_anew_is_no_deployment() {
+    for (seen_after_s, is_new) in [(0, false), (5, false), (15, false), (20, true)] {
+        let mut story = restarting();
+        shows(&mut story, 0, "restart a");
+        shows(&mut story, 5, "restart b");
+        roll_back(&mut story, 60, StepResult::Succeeded);
+        shows(&mut story, 60 + seen_after_s, "restart c");
+        assert_eq!(lines(&story).len() > 3, is_new, "after {seen_after_s} s: {:?}", lines(&story));
+    }
+}
+
 #[test]
 fn a_rollback_that_does_not_work_leaves_the_deployment_watched_and_it_never_counts_as_a_success() {
     let mut story = Story::new(setup());

@@ -32,7 +32,7 @@ pub(super) struct Watched {
     /// The first observation since the last breach that held.
     quiet_since: Option<Timestamp>,
     /// Whether it has fired and not cleared since.
-    fired: bool,
+    pub(super) fired: bool,
     /// The last observations with a value, as many as `min_samples` asks for.
     samples: VecDeque<Timestamp>,
     /// The sources that have answered since the last observation that was counted.

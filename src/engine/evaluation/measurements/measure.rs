@@ -13,7 +13,7 @@ use crate::engine::evaluation::verdict::{Evidence, UnknownReason, Verdict};
 use crate::engine::evaluation::watch::Watch;
 use crate::engine::model::{Labels, SourceName, TargetName, is_stale_marker};
 use crate::engine::promql::{EvalContext, EvalError, Evaluated, Value, VectorSample};
-use crate::engine::rules::{Across, Compare, Condition, Indicator, Test};
+use crate::engine::rules::{Across, Compare, Condition, Indicator, Part, Test};
 use crate::engine::series::Store;
 use crate::engine::time::{Span, Timestamp};
 
@@ -112,9 +112,11 @@ impl Measurements {
 
     /// Returns what a condition says about each label set.
     pub(super) fn measure_each(&self, condition: &Condition, across: &Across, eyes: Eyes<'_>) -> PerSeries {
-        let compares = condition.compares();
-        let answers: Vec<Answers> =
-            compares.into_iter().map(|compare| self.compare(compare, across, eyes)).collect();
+        let answer = |part| match part {
+            Part::Compare(compare) => self.compare(compare, across, eyes),
+            Part::Fires(trigger) => Answers::all(self.fires(trigger, eyes)),
+        };
+        let answers: Vec<Answers> = condition.parts().into_iter().map(answer).collect();
         let mut keys: BTreeSet<&Labels> = answers.iter().flat_map(|answers| answers.each.keys()).collect();
         let nobody = Labels::empty();
         if keys.len() > 1 {
@@ -281,7 +283,7 @@ fn weigh(
     }
 }
 
-/// Folds a condition over what its comparisons say, in the order of the text.
+/// Folds a condition over what its parts say, in the order of the text.
 fn test(test_of: &Test, answers: &mut dyn Iterator<Item = Measured>) -> Measured {
     let mut each = |parts: &[Test]| -> Vec<Measured> {
         let mut measured = Vec::new();
@@ -294,7 +296,7 @@ fn test(test_of: &Test, answers: &mut dyn Iterator<Item = Measured>) -> Measured
         Test::All(parts) => at_least(parts.len(), each(parts)),
         Test::Any(parts) => at_least(1, each(parts)),
         Test::AtLeast { count, of } => at_least(*count, each(of)),
-        Test::Compare(_) => answers.next().unwrap_or((Err(Verdict::NoData), None)),
+        Test::Compare(_) | Test::Fires(_) => answers.next().unwrap_or((Err(Verdict::NoData), None)),
     }
 }
 

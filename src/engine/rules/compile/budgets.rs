@@ -77,6 +77,7 @@ fn read_budget(
             name: written.name.clone(),
             unit: Some(Unit::Count),
             expr: Some(expr.clone()),
+            description: None,
             baseline: WrittenBaseline::default(),
         };
         scope.indicator(&indicator, out)
@@ -85,7 +86,8 @@ fn read_budget(
     let period = match &written.period {
         Some(period) if period.value > PERIOD_MAX => {
             let message = format!("a period of {} is longer than {PERIOD_MAX}", period.value);
-            out.push(Diagnostic::error("bad-period", period.place.clone(), message));
+            let hint = format!("events are kept for {PERIOD_MAX}: write that, or less");
+            out.push(Diagnostic::error("bad-period", period.place.clone(), message).hint(hint));
             return None;
         }
         period => period.as_ref().map_or(PERIOD_MAX, |period| period.value),

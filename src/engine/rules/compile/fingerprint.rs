@@ -47,6 +47,9 @@ pub(super) fn of(trigger: &Trigger) -> String {
     if !trigger.during.is_empty() {
         parts.add(&format!("during {:?}", trigger.during));
     }
+    for fingerprint in trigger.reads.fingerprints.values() {
+        parts.add(&format!("reads {fingerprint}"));
+    }
     super::hex(&parts.hash.finalize())
 }
 
@@ -84,6 +87,7 @@ fn shape(test: &Test) -> String {
     let joined = |parts: &[Test]| parts.iter().map(shape).collect::<Vec<_>>().join(" ");
     match test {
         Test::Compare(_) => "_".to_owned(),
+        Test::Fires(trigger) => trigger.to_string(),
         Test::All(parts) => format!("all({})", joined(parts)),
         Test::Any(parts) => format!("any({})", joined(parts)),
         Test::AtLeast { count, of } => format!("{count} of ({})", joined(of)),

@@ -40,6 +40,11 @@ impl Indicators {
         self.incomplete = true;
     }
 
+    /// Returns whether some file could not be read, so that what is not found may be in there.
+    pub(super) fn is_incomplete(&self) -> bool {
+        self.incomplete
+    }
+
     /// Returns what `name` means in a trigger of `file`: that file's own indicator.
     pub fn in_file(&self, target: &TargetName, file: &str, name: &str) -> Lookup {
         let declared = self.declared.get(target);

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::windows::{self, Paces};
-use super::{Catalog, Compiled, FileScope, condition, consequence, fingerprint};
+use super::{Catalog, Compiled, FileScope, Meaning, check_baselines, condition, consequence, fingerprint};
 use crate::engine::model::{Severity, TriggerName};
 use crate::engine::rules::diagnostic::{Diagnostic, Findings, Place};
 use crate::engine::rules::set::{
@@ -51,7 +51,8 @@ pub(super) fn compile(
         }
         first_places.insert(&promise.name.value, promise.name.place());
         let position = scope.position(&promise.name.place());
-        let Some(promise) = read_promise(promise, written.is_weighted, scope, compiled, out) else {
+        let Some(promise) = read_promise(promise, written.is_weighted, scope, (compiled, catalog), out)
+        else {
             continue;
         };
         let trigger = trigger_of(&promise, spec, then.of_severity(promise.severity), scope);
@@ -101,12 +102,14 @@ fn read_promise(
     written: &WrittenPromise,
     is_weighted: bool,
     scope: &FileScope,
-    compiled: &Compiled,
+    (compiled, catalog): (&Compiled, &Catalog),
     out: &mut Findings,
 ) -> Option<Promise> {
     let mut read = |text: &Scalar| {
         let find = |name: &str| compiled.indicators.in_file(&scope.target, scope.file.name(), name);
-        condition(text, find, out).filter(|condition| can_be_negated(condition, text, out))
+        let condition = condition(text, Meaning::good(&find), out)?;
+        check_baselines(&condition, text, [&scope.target], &catalog.undeployed, out);
+        can_be_negated(&condition, text, out).then_some(condition)
     };
     let keep = written.keep.as_ref().map(&mut read);
     let warn = written.warn.as_ref().map(&mut read);
@@ -193,6 +196,8 @@ fn negated(test: &Test) -> Test {
             turned.text = format!("not {}", compare.text);
             Test::Compare(turned)
         }
+        // Promises name no triggers.
+        Test::Fires(trigger) => Test::Fires(trigger.clone()),
         Test::All(parts) => Test::Any(all(parts)),
         Test::Any(parts) => Test::All(all(parts)),
         Test::AtLeast { count, of } => {

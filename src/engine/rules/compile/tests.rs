@@ -1,9 +1,10 @@
 use super::*;
-use crate::engine::model::Severity;
+use crate::engine::model::{Severity, TriggerName};
 use crate::engine::rules::{Comparison, Test, Threshold, Trigger, Unit, WindowSpec};
 
 fn catalog() -> Catalog {
     Catalog {
+        undeployed: BTreeSet::new(),
         targets: [("app".into(), ["undo".into()].into())].into(),
         sources: [("fast".into(), Span::from_secs(5)), ("slow".into(), Span::from_secs(20))].into(),
         probes: BTreeSet::new(),
@@ -154,6 +155,81 @@ fn problems_across_files_are_told_once_each() {
         let (_, result) = compiled(texts);
         assert_eq!(result, Err(expected.iter().map(|text| (*text).to_owned()).collect()), "{texts:?}");
     }
+}
+
+/// A file with an indicator `i` and triggers of the given names and conditions.
+fn triggers(rules: &[(&str, &str)]) -> String {
+    let line = |(name, when): &(&str, &str)| {
+        format!("  - {{ name: {name}, when: '{when}', for: 1m, then: {{ page: ops }} }}\n")
+    };
+    let lines: String = rules.iter().map(line).collect();
+    format!(
+        "target: app\nsources: [fast]\nindicators: {{ i: {{ unit: ratio, expr: x }} }}\ntriggers:\n{lines}"
+    )
+}
+
+#[test]
+fn triggers_may_name_others_and_stand_behind_them() {
+    let text =
+        triggers(&[("Both", "2 of (A, B, i > 5%)"), ("A", "i > 1%"), ("All", "Both and A"), ("B", "i > 2%")]);
+    let text = text.replace("name: B,", "name: B, no_data: breach,");
+    let (compiled, result) = compiled(&[&text]);
+    assert_eq!(result, Ok(vec![]));
+    let of = |name: &str| {
+        let rule = &compiled.rules.triggers[&("app".into(), name.into())];
+        (rule.reads.rank, rule.rests_on_absence(), rule.sources.len())
+    };
+    let all = ["A", "B", "Both", "All"].map(of);
+    assert_eq!(all, [(0, false, 1), (0, true, 1), (1, true, 1), (2, true, 1)]);
+    // Another window below is another window here.
+    let print = |text: &str| {
+        let (compiled, _) = super::tests::compiled(&[text]);
+        compiled.rules.triggers[&("app".into(), "All".into())].fingerprint.clone()
+    };
+    assert_ne!(print(&text), print(&text.replace("when: \'i > 1%", "when: \'i > 3%")));
+    assert_eq!(print(&text), print(&text.replace("page: ops", "page: ops, rollback: undo")));
+}
+
+#[test]
+fn one_with_levels_is_any_of_them() {
+    let text = triggers(&[("Any", "L"), ("One", "L/critical")])
+        + "  - { name: L, levels: { warning: { when: i > 1% }, critical: { when: i > 2% } }, then: { page: ops } }\n";
+    let (compiled, result) = compiled(&[&text]);
+    assert_eq!(result, Ok(vec![]));
+    let named = |name: &str| -> Vec<&str> {
+        let rule = &compiled.rules.triggers[&("app".into(), name.into())];
+        rule.when.named().into_iter().map(TriggerName::as_str).collect()
+    };
+    assert_eq!(named("Any"), ["L/critical", "L/warning"]);
+    assert_eq!(named("One"), ["L/critical"]);
+}
+
+#[test]
+fn names_that_mean_no_trigger_are_told_at_their_place() {
+    type Case<'c> = (&'c [(&'c str, &'c str)], &'c [&'c str]);
+    let cases: [Case<'_>; 8] = [
+        (&[("A", "2 of (B, C)"), ("B", "i > 1%")], &["0.yaml:5 unknown-trigger"]),
+        (&[("A", "i")], &["0.yaml:5 bad-comparison"]),
+        (&[("A", "A")], &["0.yaml:5 cyclic-triggers"]),
+        (
+            &[("A", "B"), ("B", "C or i > 1%"), ("C", "A")],
+            &["0.yaml:5 cyclic-triggers", "0.yaml:6 cyclic-triggers", "0.yaml:7 cyclic-triggers"],
+        ),
+        // What is behind a circle, or behind what is broken, is not blamed for it.
+        (&[("A", "A"), ("B", "A")], &["0.yaml:5 cyclic-triggers"]),
+        (&[("A", "j > 1%"), ("B", "A")], &["0.yaml:5 unknown-indicator"]),
+        (&[("A", "i > 1%"), ("B", "A/critical")], &["0.yaml:6 unknown-trigger"]),
+        (&[("A", "i > 1%"), ("B", "A\', given: \'A")], &["0.yaml:6 bad-condition"]),
+    ];
+    for (rules, expected) in cases {
+        let (_, result) = compiled(&[&triggers(rules)]);
+        assert_eq!(result, Err(expected.iter().map(|text| (*text).to_owned()).collect()), "{rules:?}");
+    }
+    let per = triggers(&[("A", "i > 1%"), ("B", "A\', per: [job], clear: { when: \'A\' }, summary: \'x")]);
+    let (_, result) = compiled(&[&per]);
+    assert_eq!(result, Err(vec!["0.yaml:6 bad-condition".to_owned()]));
+    let per = triggers(&[("A", "i > 1%"), ("B", "A\', per: [job], summary: \'x")]);
+    assert_eq!(compiled(&[&per]).1, Err(vec!["0.yaml:6 bad-condition".to_owned()]));
 }
 
 #[test]

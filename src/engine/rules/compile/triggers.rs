@@ -3,12 +3,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::windows::{self, Paces};
-use super::{Catalog, FileScope, Indicators, check_summary, condition, consequence, fingerprint};
+use super::{
+    Catalog, Declared, FileScope, Indicators, Meaning, NamedLookup, Says, check_baselines, check_summary,
+    condition, consequence, fingerprint, references,
+};
 use crate::engine::model::{Severity, SourceName, TriggerName};
-use crate::engine::rules::diagnostic::{Diagnostic, Findings, Place};
+use crate::engine::rules::diagnostic::{Diagnostic, Findings, Place, name_hint};
 use crate::engine::rules::during;
 use crate::engine::rules::set::{
-    Across, Clear, Clock, Compare, Condition, LevelOf, NoData, Test, Then, Threshold, Trigger,
+    Across, Clear, Clock, Compare, Condition, LevelOf, NoData, Reads, RuleSet, Test, Then, Threshold, Trigger,
 };
 use crate::engine::rules::written::{WrittenTerms, WrittenTrigger, WrittenWindow};
 use crate::engine::rules::yaml::Scalar;
@@ -19,6 +22,9 @@ pub(super) struct TriggerScope<'s> {
     pub(super) file: &'s FileScope,
     pub(super) indicators: &'s Indicators,
     pub(super) catalog: &'s Catalog,
+    /// Every trigger there is; those that may be named here are compiled.
+    pub(super) declared: &'s Declared<'s>,
+    pub(super) rules: &'s RuleSet,
 }
 
 /// One trigger to be: its name and what is written of it.
@@ -73,16 +79,24 @@ impl TriggerScope<'_> {
         if let Some(summary) = &terms.summary {
             check_summary(summary, self.catalog.summary_placeholders, out);
         }
-        let mut compile = |written: &Option<Scalar>| written.as_ref().map(|text| self.condition(text, out));
+        let mut compile = |written: &Option<Scalar>, says: Says| {
+            written.as_ref().map(|text| self.condition(text, says, out))
+        };
         // Every condition is looked at before any of them is given up.
-        let (when, given) = (compile(&terms.when), compile(&terms.given));
-        let clear_when = compile(&terms.clear.as_ref().and_then(|clear| clear.when.clone()));
+        let (when, given) = (compile(&terms.when, Says::Bad), compile(&terms.given, Says::Good));
+        let clear_when = compile(&terms.clear.as_ref().and_then(|clear| clear.when.clone()), Says::Good);
         let (given, clear_when) = (wanted(given), wanted(clear_when));
         let (when, given, clear_when) = (when??, given?, clear_when?);
         let clear = terms.clear.as_ref().map(|clear| Clear { when: clear_when, hold: clear.hold });
         let mut sources = when.sources();
         sources.extend(given.iter().flat_map(Condition::sources));
         sources.extend(clear.iter().filter_map(|clear| clear.when.as_ref()).flat_map(Condition::sources));
+        let reads = self.reads(&when, &mut sources);
+        if let Some(written) = terms.when.as_ref().filter(|_| reads.rank > 0 && terms.across.is_some()) {
+            let message = "`per` and `series` tell series apart, and a trigger that is named has none";
+            let hint = "take them out: of a trigger with `per` any label set counts";
+            out.push(Diagnostic::error("bad-condition", written.place(), message).hint(hint));
+        }
         let paces = Paces::of(&sources, &self.file.paces);
         let place = terms.window.as_ref().map_or_else(|| draft.place.clone(), |window| window.place.clone());
         let written = terms.window.as_ref().map_or(WrittenWindow::AT_ONCE, |window| window.value);
@@ -92,12 +106,12 @@ impl TriggerScope<'_> {
         }
         let no_data = terms.no_data.as_ref().map_or_else(NoData::default, |no_data| no_data.value);
         check_clear(&when, &clear, terms, out);
-        let reads = when.sources().into_iter().chain(given.iter().flat_map(Condition::sources));
-        let reads: BTreeSet<SourceName> = reads.collect();
-        if self.catalog.probes.is_disjoint(&reads) {
-            check_absence(&draft, &then, out);
+        let read: BTreeSet<SourceName> =
+            when.sources().into_iter().chain(given.iter().flat_map(Condition::sources)).collect();
+        if self.catalog.probes.is_disjoint(&read) {
+            self.check_absence(&draft, &then, &reads, out);
         }
-        self.check_reference(&draft, &then, &reads, out);
+        self.check_reference(&draft, &then, &read, out);
         let trigger = Trigger {
             position: self.file.position(&draft.place),
             sources,
@@ -114,15 +128,54 @@ impl TriggerScope<'_> {
             runbook: terms.runbook.as_ref().map(|text| text.value.clone()),
             due: due(terms, &then, out),
             then,
+            reads,
             ..Trigger::new(draft.name, self.file.target.clone(), when, window)
         };
         Some(Trigger { fingerprint: fingerprint::of(&trigger), ..trigger })
     }
 
-    fn condition(&self, written: &Scalar, out: &mut Findings) -> Option<Condition> {
+    /// Compiles a condition; only what says what is bad may name other triggers.
+    fn condition(&self, written: &Scalar, says: Says, out: &mut Findings) -> Option<Condition> {
         let file = self.file;
         let find = |name: &str| self.indicators.in_file(&file.target, file.file.name(), name);
-        condition(written, find, out)
+        let named = |name: &str| self.named(name);
+        let meaning = match says {
+            Says::Bad => Meaning { says, indicator: &find, trigger: Some(&named) },
+            Says::Good => Meaning::good(&find),
+        };
+        let condition = condition(written, meaning, out)?;
+        check_baselines(&condition, written, [&file.target], &self.catalog.undeployed, out);
+        Some(condition)
+    }
+
+    /// Returns what a name alone means: another trigger of the target.
+    fn named(&self, name: &str) -> NamedLookup {
+        let target = &self.file.target;
+        let found = references::compiled(name, target, self.rules.triggers.values().map(|known| &**known));
+        if !found.is_empty() {
+            return NamedLookup::Found(found);
+        }
+        if self.declared.contains(target, name) || self.indicators.is_incomplete() {
+            return NamedLookup::Broken;
+        }
+        let message = format!("there is no trigger `{name}`");
+        let hint = name_hint(name, "trigger", self.declared.known(target));
+        NamedLookup::Refused("unknown-trigger", message, hint)
+    }
+
+    /// Returns what a condition takes over from the triggers that it names, and adds their sources.
+    fn reads(&self, when: &Condition, sources: &mut BTreeSet<SourceName>) -> Reads {
+        let mut reads = Reads::default();
+        for name in when.named() {
+            let Some(named) = self.rules.triggers.get(&(self.file.target.clone(), name.clone())) else {
+                continue;
+            };
+            sources.extend(named.sources.iter().cloned());
+            reads.fingerprints.insert(name.clone(), named.fingerprint.clone());
+            reads.rank = reads.rank.max(named.reads.rank + 1);
+            reads.absence |= named.rests_on_absence();
+        }
+        reads
     }
 
     fn then(&self, draft: &Draft<'_>, out: &mut Findings) -> Then {
@@ -156,19 +209,21 @@ impl TriggerScope<'_> {
             out.push(Diagnostic::warning("judged-reference", draft.place.clone(), message).hint(hint));
         }
     }
-}
 
-/// Says that a trigger that missing data can make fire, and no probe confirms, never acts (E2).
-fn check_absence(draft: &Draft<'_>, then: &Then, out: &mut Findings) {
-    let Some(no_data) = &draft.terms.no_data else { return };
-    if no_data.value.can_breach() && then.rollback.is_some() {
-        let message = format!(
-            "missing data can make `{}` fire and it reads no probe, so it pages and never rolls back",
-            draft.name
-        );
-        out.push(Diagnostic::warning("absence-never-acts", no_data.place.clone(), message).hint(
-            "let `when` or `given` read a probe too: it rolls back while that is bad; or write `no_data: hold`",
-        ));
+    /// Says that a trigger that missing data can make fire never acts where it reads no probe (E2).
+    fn check_absence(&self, draft: &Draft<'_>, then: &Then, reads: &Reads, out: &mut Findings) {
+        let own = draft.terms.no_data.as_ref().filter(|no_data| no_data.value.can_breach());
+        let named = draft.terms.when.as_ref().filter(|_| reads.absence).map(Scalar::place);
+        let place = own.map(|no_data| no_data.place.clone()).or(named);
+        if let Some(place) = place.filter(|_| then.rollback.is_some()) {
+            let message = format!(
+                "missing data can make `{}` fire and it reads no probe, so it pages and never rolls back",
+                draft.name
+            );
+            out.push(Diagnostic::warning("absence-never-acts", place, message).hint(
+                "let `when` or `given` read a probe too: it rolls back while that is bad; or write `no_data: hold`",
+            ));
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 use std::ops::Range;
 use std::str::FromStr;
 
-use super::{Bound, Comparing, Parsed, Problem, Written};
+use super::{Bound, Comparing, Named, Parsed, Problem, Written};
 use crate::engine::rules::set::Comparison;
 use crate::engine::time::Span;
 
@@ -107,7 +107,10 @@ impl<'t> Cursor<'t> {
             self.at = start;
         }
         if !self.rest().starts_with('(') {
-            return self.comparing().map(Parsed::Compare);
+            return match self.named() {
+                Some(named) => Ok(Parsed::Fires(named)),
+                None => self.comparing().map(Parsed::Compare),
+            };
         }
         let mut parts = self.bracketed()?;
         if parts.len() > 1 {
@@ -162,6 +165,21 @@ impl<'t> Cursor<'t> {
             }));
         }
         Ok(parts)
+    }
+
+    /// Takes a name that is compared with nothing: behind it the condition ends or goes on with another part.
+    fn named(&mut self) -> Option<Named> {
+        let start = self.at;
+        let (name, span) = self.take(|c| c.is_ascii_alphanumeric() || "_-./".contains(c));
+        let ends = match self.rest().chars().next() {
+            None | Some(',' | ')') => true,
+            Some(_) => ["and", "or"].contains(&self.peek()),
+        };
+        if ends && name.starts_with(|c: char| c.is_ascii_alphabetic()) && !["and", "or"].contains(&name) {
+            return Some(Named { name: name.to_owned(), span });
+        }
+        self.at = start;
+        None
     }
 
     fn comparing(&mut self) -> Result<Comparing, Problem> {

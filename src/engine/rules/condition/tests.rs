@@ -66,7 +66,11 @@ fn what_does_not_fit_is_refused_with_its_kind() {
         ("e > 1m30s", Unit::Ratio, "wrong-unit"),
         ("e = 2%", Unit::Ratio, "bad-comparison"),
         ("e ≥ 2%", Unit::Ratio, "bad-comparison"),
-        ("e", Unit::Ratio, "bad-comparison"),
+        ("e-f > 2%", Unit::Ratio, "bad-comparison"),
+        ("e, f", Unit::Ratio, "bad-condition"),
+        ("(Down", Unit::Ratio, "bad-condition"),
+        ("2 of (Down, Slow,)", Unit::Ratio, "bad-condition"),
+        ("3 of (Down, Slow)", Unit::Ratio, "bad-quorum"),
         ("e is 5", Unit::Ratio, "bad-comparison"),
         ("e >", Unit::Ratio, "bad-threshold"),
         ("e > 1,5", Unit::Ratio, "bad-threshold"),
@@ -164,6 +168,7 @@ fn and_binds_stronger_than_or() {
         let joined = |parts: &[Parsed]| parts.iter().map(shape).collect::<Vec<_>>().join(" ");
         match parsed {
             Parsed::Compare(comparing) => comparing.indicator.clone(),
+            Parsed::Fires(named) => format!("!{}", named.name),
             Parsed::All(parts) => format!("all({})", joined(parts)),
             Parsed::Any(parts) => format!("any({})", joined(parts)),
             Parsed::AtLeast { count, of } => format!("{count}({})", joined(of)),
@@ -176,6 +181,9 @@ fn and_binds_stronger_than_or() {
         ("a > 1 and b > 2 and c > 3", "all(a b c)"),
         ("((a > 1))", "a"),
         ("2 of (a > 1,b > 2 , c > 1.5x baseline, at least 5, d == 1 or e == 1)", "2(a b c any(d e))"),
+        ("Down", "!Down"),
+        ("Down and a > 1 or Slow/critical", "any(all(!Down a) !Slow/critical)"),
+        ("2 of (Down, Slow/critical,budget.x-1 , a > 1)", "2(!Down !Slow/critical !budget.x-1 a)"),
         ("order > 1 and android == 2 or offer > 3", "any(all(order android) offer)"),
     ];
     for (text, expected) in cases {

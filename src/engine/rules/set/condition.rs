@@ -7,7 +7,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::Indicator;
-use crate::engine::model::SourceName;
+use crate::engine::model::{SourceName, TriggerName};
 use crate::engine::series::Sources;
 
 /// What is compared, as a whole.
@@ -24,6 +24,8 @@ pub struct Condition {
 pub enum Test {
     /// `indicator op threshold`
     Compare(Compare),
+    /// `ErrorRateHigh`: another trigger of the target fires.
+    Fires(TriggerName),
     /// `a and b`: each must be met.
     All(Vec<Test>),
     /// `a or b`: one must be met.
@@ -35,6 +37,15 @@ pub enum Test {
         /// Of which.
         of: Vec<Test>,
     },
+}
+
+/// What a condition is made of.
+#[derive(Clone, Copy, Debug)]
+pub enum Part<'c> {
+    /// A comparison.
+    Compare(&'c Compare),
+    /// A trigger that fires.
+    Fires(&'c TriggerName),
 }
 
 /// `indicator op threshold`.
@@ -72,11 +83,29 @@ impl Condition {
         Self { test: Test::Compare(compare), text }
     }
 
-    /// Returns every comparison, in the order of the text.
-    pub fn compares(&self) -> Vec<&Compare> {
+    /// Returns everything that it joins, in the order of the text.
+    pub fn parts(&self) -> Vec<Part<'_>> {
         let mut all = Vec::new();
         self.test.collect(&mut all);
         all
+    }
+
+    /// Returns every comparison, in the order of the text.
+    pub fn compares(&self) -> Vec<&Compare> {
+        let compare = |part| match part {
+            Part::Compare(compare) => Some(compare),
+            Part::Fires(_) => None,
+        };
+        self.parts().into_iter().filter_map(compare).collect()
+    }
+
+    /// Returns every trigger that it names, in the order of the text.
+    pub fn named(&self) -> Vec<&TriggerName> {
+        let named = |part| match part {
+            Part::Compare(_) => None,
+            Part::Fires(trigger) => Some(trigger),
+        };
+        self.parts().into_iter().filter_map(named).collect()
     }
 
     /// Returns the sources whose observations can change what any of its indicators yields.
@@ -91,9 +120,10 @@ impl Condition {
 }
 
 impl Test {
-    fn collect<'t>(&'t self, all: &mut Vec<&'t Compare>) {
+    fn collect<'t>(&'t self, all: &mut Vec<Part<'t>>) {
         match self {
-            Self::Compare(compare) => all.push(compare),
+            Self::Compare(compare) => all.push(Part::Compare(compare)),
+            Self::Fires(trigger) => all.push(Part::Fires(trigger)),
             // The depth is bounded where conditions are parsed.
             Self::All(parts) | Self::Any(parts) | Self::AtLeast { of: parts, .. } => {
                 parts.iter().for_each(|part| part.collect(all));

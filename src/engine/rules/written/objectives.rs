@@ -156,7 +156,9 @@ pub(super) fn weight(node: &Node, what: &str, out: &mut Findings) -> Option<Span
         _ => {
             let message =
                 format!("{what} must be a number from 0 on, found `{}`", scalar.value.escape_debug());
-            out.push(Diagnostic::error("bad-weight", scalar.place(), message));
+            let hint =
+                "what weighs nothing is `0`; nothing can make a score better than it would be without it";
+            out.push(Diagnostic::error("bad-weight", scalar.place(), message).hint(hint));
             None
         }
     }

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use super::expectation::{Kind, Pattern, StatePattern, Want};
 use super::happens::{Mood, Occurrence};
 use super::stage::Stage;
+use super::story::with_labels;
 use super::written::Test;
 use crate::engine::decision::{Command, Input};
 use crate::engine::rules::decode::Spanned;
@@ -113,7 +114,14 @@ impl Known {
     }
 
     fn trigger(&self, name: &Scalar, out: &mut Findings) {
-        look_up(&name.value, &name.place(), "trigger", &self.triggers, out);
+        match with_labels(&name.value) {
+            Ok((bare, _)) => look_up(bare, &name.place(), "trigger", &self.triggers, out),
+            Err(problem) => {
+                let message = format!("`{}`: {}", name.value.escape_debug(), problem.message);
+                let hint = "one series of a trigger with `per` is written `Name{region=\"eu\"}`";
+                out.push(Diagnostic::error("bad-labels", name.place(), message).hint(hint));
+            }
+        }
     }
 }
 

@@ -1,7 +1,7 @@
 //! Commands of operators and pipelines, as a test writes them: the one place where words become [`Command`]s.
 
 use crate::engine::decision::{Command, DeploymentNews, Ending, Input};
-use crate::engine::model::{RollbackId, TargetName};
+use crate::engine::model::{IncidentId, RollbackId, TargetName};
 use crate::engine::rules::decode::{self, Fields, Shape};
 use crate::engine::rules::yaml::Node;
 use crate::engine::rules::{Diagnostic, Findings};
@@ -29,6 +29,8 @@ pub(super) const HAPPENS: Shape = Shape {
         "done",
         "by",
         "deployment",
+        "task",
+        "incident",
     ],
     later: &[],
 };
@@ -53,7 +55,7 @@ const ENDINGS: [(&str, Ending); 3] =
     [("rolled out", Ending::RolledOut), ("failed", Ending::Failed), ("abandoned", Ending::Abandoned)];
 
 /// The keys that are commands.
-pub(super) const VERBS: [&str; 2] = ["settle", "deployment"];
+pub(super) const VERBS: [&str; 3] = ["settle", "deployment", "task"];
 
 /// Who wants it, where a test does not say so.
 const SOMEBODY: &str = "the test";
@@ -74,6 +76,17 @@ pub(super) fn read(verb: &str, node: &Node, fields: &Fields<'_>, out: &mut Findi
             Some(Input::Command(Command::Settle { rollback, done, by }))
         }
         "deployment" => deployment(node, by, out),
+        "task" => {
+            let task = decode::text(node, "`task`", out)?.value.clone();
+            let written = fields.required("incident", out);
+            let written = written.and_then(|node| decode::text(node, "`incident`", out))?;
+            let Ok(incident) = written.value.parse::<IncidentId>() else {
+                let message = format!("`{}` is not the id of an incident", written.value.escape_debug());
+                out.push(Diagnostic::error("bad-id", written.place(), message).hint("the first one is `I1`"));
+                return None;
+            };
+            Some(Input::Command(Command::TaskDone { incident, task, by }))
+        }
         _ => None,
     }
 }

@@ -10,6 +10,7 @@ use crate::engine::rules::{Diagnostic, Findings, Place};
 use crate::engine::time::Span;
 
 use super::super::written::located;
+use super::story::with_labels;
 
 const EXPECT: Shape = Shape {
     what: "an expectation",
@@ -212,7 +213,7 @@ impl Want {
             Self::State(_, StatePattern::Trigger { name, .. }) => name,
             Self::State(_, StatePattern::Query { .. }) | Self::Only(_) => return None,
         };
-        Some(&name.value)
+        Some(with_labels(&name.value).map_or(name.value.as_str(), |(bare, _)| bare))
     }
 }
 

@@ -114,7 +114,7 @@ fn once(fields: &Fields<'_>, out: &mut Findings) -> Option<Happens> {
             [] => "nothing happens here".to_owned(),
             several => format!("{} things happen at once here: `{}`", several.len(), several.join("`, `")),
         };
-        let hint = "one of `source`, `restart`, `stop`, `reload`, `clock`, `journal`, or a command";
+        let hint = "one of `source`, `restart`, `stop`, `reload`, `clock`, `journal`, or a command: `settle`, `deployment`, `task`";
         out.push(Diagnostic::error("bad-happening", fields.place(), message).hint(hint));
         return None;
     };

@@ -12,9 +12,9 @@ use super::written::{GivenSeries, Test, TestFile};
 use crate::config::{self, Source, rule_files, source_file};
 use crate::engine::decision::Setup;
 use crate::engine::evaluation::{OWN_PACE, OWN_PREFIX, OWN_SOURCE, TriggerKey};
-use crate::engine::model::{Labels, SourceName};
+use crate::engine::model::{Labels, SourceName, TargetName, TriggerName};
 use crate::engine::rules::yaml::{self, Node, Scalar};
-use crate::engine::rules::{Condition, Diagnostic, Findings, Level, SourceFile, Trigger};
+use crate::engine::rules::{Condition, Diagnostic, Findings, Level, RuleSet, SourceFile, Trigger};
 use crate::engine::series::{Matcher, Selector};
 use crate::sources::identity::{LabelConflict, SeriesIdentity};
 
@@ -58,18 +58,46 @@ impl Stage {
         let mut left_out = BTreeSet::new();
         for loaded in std::iter::once(&mut self.loaded).chain(self.reloads.values_mut()) {
             let setup = Arc::make_mut(&mut loaded.setup);
-            setup.rules.triggers.retain(|(target, name), trigger| {
-                let key =
-                    TriggerKey { target: target.clone(), trigger: name.clone(), labels: Labels::empty() };
-                let stays = test.names(&key) || selectors_of(trigger).any(is_read);
+            let kept = kept(&setup.rules, test, &is_read);
+            setup.rules.triggers.retain(|key, _| {
+                let stays = kept.contains(key);
                 if !stays {
-                    left_out.insert(name.to_string());
+                    left_out.insert(key.1.to_string());
                 }
                 stays
             });
         }
         self.left_out = left_out;
     }
+}
+
+/// Returns the triggers that a test has to do with. One that names others stays where all of them do, or where the test
+/// names it; then they stay, too.
+fn kept(
+    rules: &RuleSet,
+    test: &Test,
+    is_read: &impl Fn(&Selector) -> bool,
+) -> BTreeSet<(TargetName, TriggerName)> {
+    let mut by_rank: Vec<_> = rules.triggers.iter().collect();
+    by_rank.sort_by_key(|(_, trigger)| trigger.reads.rank);
+    let mut kept = BTreeSet::new();
+    let named = |(target, trigger): (&TargetName, &Trigger)| -> Vec<_> {
+        trigger.when.named().into_iter().map(|name| (target.clone(), name.clone())).collect()
+    };
+    for ((target, name), trigger) in &by_rank {
+        let key = TriggerKey { target: target.clone(), trigger: name.clone(), labels: Labels::empty() };
+        let others = named((target, trigger));
+        let reads = selectors_of(trigger).any(is_read) || !others.is_empty();
+        if test.names(&key) || (reads && others.iter().all(|other| kept.contains(other))) {
+            kept.insert((target.clone(), name.clone()));
+        }
+    }
+    for ((target, name), trigger) in by_rank.iter().rev() {
+        if kept.contains(&(target.clone(), name.clone())) {
+            kept.extend(named((target, trigger)));
+        }
+    }
+    kept
 }
 
 /// Returns everything that a trigger reads.

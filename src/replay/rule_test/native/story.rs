@@ -2,9 +2,12 @@
 
 use std::collections::BTreeMap;
 
+use super::super::notation;
 use super::expectation::Standing;
 use crate::engine::decision::Event;
 use crate::engine::evaluation::{TriggerKey, TriggerLook};
+use crate::engine::model::Labels;
+use crate::engine::promql::{Problem, TextSpan};
 use crate::engine::report::Reason;
 use crate::engine::time::Span;
 
@@ -73,8 +76,31 @@ impl Story {
     }
 }
 
-/// Returns whether a name that a test uses means this trigger: `Name`, or `target/Name`.
+/// Splits the labels off a trigger's name: `Name{region="eu"}` is one series of a trigger with `per`.
+///
+/// # Errors
+///
+/// What is wrong with the labels.
+pub(super) fn with_labels(name: &str) -> Result<(&str, Labels), Problem> {
+    let Some(open) = name.find('{') else { return Ok((name, Labels::empty())) };
+    let (labels, end) = notation::series(&name[open..])?;
+    let rest = name[open + end..].trim();
+    if rest.is_empty() {
+        Ok((name[..open].trim_end(), labels))
+    } else {
+        let span = TextSpan::new(end, name.len() - open);
+        Err(Problem::new(span, format!("nothing may follow the labels, found `{rest}`")))
+    }
+}
+
+/// Returns whether a name that a test uses means this trigger: `Name`, or `target/Name`; with labels, only the series
+/// that have all of them.
 pub(super) fn is_called(key: &TriggerKey, name: &str) -> bool {
+    // What is wrong with labels has been told where they are read.
+    let Ok((name, labels)) = with_labels(name) else { return false };
+    if !labels.iter().all(|(label, value)| key.labels.get(label) == Some(value)) {
+        return false;
+    }
     key.trigger.as_str() == name
         || name
             .split_once('/')

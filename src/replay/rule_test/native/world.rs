@@ -106,6 +106,8 @@ pub(super) fn make_up(declared: Option<&Node>, named: &Named) -> Node {
     complete(&mut world, "targets", &named.targets, |_, target| {
         ensure(target, "mode", "armed");
         ensure(target, "plans", &plans);
+        // Tests say which deployments there are.
+        ensure(target, "deployments", "{}");
     });
     world
 }
@@ -327,7 +329,7 @@ mod tests {
             r#""back": {"steps": [{"name": "back", "exec": ["/usr/bin/true"], "timeout": "60s"}]}, "blue""#,
             r#""chat": [{"notify": ["chat"]}], "on-call": [{"notify": ["on-call"]}]"#,
             r#""on-call": {"pagerduty": {"routing_key": {"credential": "on-call"}}}"#,
-            r#""targets": {"shop": {"mode": "armed", "plans": ["back", "blue"]}}"#,
+            r#""targets": {"shop": {"mode": "armed", "plans": ["back", "blue"], "deployments": {}}}"#,
         ] {
             assert!(told.contains(part), "{part} in {told}");
         }
@@ -344,7 +346,7 @@ mod tests {
             Some(declared),
         );
         for part in [
-            r#"{"mode": "shadow", "plans": ["back"]}"#,
+            r#"{"mode": "shadow", "plans": ["back"], "deployments": {}}"#,
             r#""app": {"every": "10s", "scrape":"#,
             r#""probe": {"probe": "x"}"#,
             r#"{"name": "a", "timeout": "5s", "exec": ["/usr/bin/true"]}, {"name": "b", "exec": ["/x"], "timeout": "60s"}"#,

@@ -67,6 +67,14 @@ pub const WARNINGS: &[Explanation] = &[
         "objective: 90%, burn_rates: [{ long: 1h, short: 5m, above: 5, severity: critical }]",
     ),
     warning(
+        "indicator-in-expression",
+        "an expression that selects a metric by the name of another indicator",
+        "Expressions read metrics, never indicators: unless something exposes a metric of that name, it selects nothing\n\
+         and the rule is blind. Write the other expression out, or compare both in one condition.",
+        "{ errors: { expr: sum(rate(errors_total[1m])) }, error_rate: { expr: errors / 100 } }",
+        "error_rate: { expr: sum(rate(errors_total[1m])) / 100 }",
+    ),
+    warning(
         "inverted-baseline",
         "a comparison with a baseline that the baseline itself meets, or nearly",
         "Relative to what was before, more than 1x is an increase and less than 1x a decrease. The other way round the\n\
