@@ -14,6 +14,7 @@ mod memory;
 mod receiver;
 pub mod render;
 mod resolve;
+mod retention;
 mod rollback;
 mod route;
 pub mod rule_files;
@@ -33,7 +34,8 @@ pub use credentials::{SecretRef, SecretSource, Secrets, read_each_secret, read_s
 pub use render::{Style, render};
 pub use rule_files::FILE_BYTES_MAX;
 pub use settings::{
-    Capability, Config, Email, Ingest, IngestToken, MailTls, PagerDuty, QueryLimits, Receiver, Scrape,
+    Capability, Config, Email, Ingest, IngestToken, MailTls, PagerDuty, QueryLimits, Receiver, Retention,
+    Scrape,
 };
 
 /// A set of files that loads.

@@ -12,6 +12,7 @@ use super::core::{Core, Message, Orders};
 use super::desk::Tokens;
 use super::dispatch::Dispatcher;
 use super::latency::Latencies;
+use super::retention::Keeper;
 use super::systemd::Systemd;
 use super::{DaemonError, NotInForce, Options, good_setup, wiring};
 use crate::config::{self, Loaded, Refused, Style};
@@ -231,6 +232,7 @@ fn core(
         snapshot_seq,
         saved: SavedMeasurements::default(),
         pruned: std::time::Instant::now(),
+        keeper: Keeper::new(&loaded.config.retention),
     })
 }
 

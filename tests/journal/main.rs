@@ -3,6 +3,7 @@
 mod crash;
 mod damage;
 mod projections;
+mod retention;
 mod samples;
 mod story;
 mod writing;

@@ -11,7 +11,7 @@ use rusqlite::types::Value;
 use crate::story::{batch, commit, event, incident, key, open, tell_incident};
 
 /// Returns the content of every table that is made from events.
-fn tables(path: &std::path::Path) -> Vec<Vec<Vec<Value>>> {
+pub fn tables(path: &std::path::Path) -> Vec<Vec<Vec<Value>>> {
     let file = Connection::open(path.join("journal.sqlite")).unwrap();
     let rows = |table: &str| {
         let mut statement = file.prepare(&format!("SELECT * FROM {table} ORDER BY 1, 2")).unwrap();
