@@ -297,7 +297,11 @@ fn begin(
         Phase::Started { effect, handle, .. } if is_alive(handle) => Some(*effect),
         _ => None,
     });
-    let restart = Restart { gap: gap(recovered.clock.as_ref(), &now), alive: alive.collect() };
+    let restart = Restart {
+        gap: gap(recovered.clock.as_ref(), &now),
+        alive: alive.collect(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+    };
     core.handle(&Input::Restarted(restart))?;
     for problem in lost {
         core.handle(&Input::StateLost { problem })?;

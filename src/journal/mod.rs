@@ -36,7 +36,7 @@ pub use durable::{Checkpoint, DurableEngine, Fatal, Handled, Witness, recover_st
 pub use error::OpenError;
 pub use ledger::{Batch, ClockReading, CommitError, Head, Ledger};
 pub use outputs::DROPPED;
-pub use reader::{IncidentRow, ReadError, Reader, Record, Resolution};
+pub use reader::{IncidentRow, IncidentsWanted, ReadError, Reader, Record, Resolution};
 pub use recovery::{Recovered, Snapshot};
 pub use retention::{Dropped, Retention};
 pub use samples::{LoadedSamples, SampleStore, SamplesError, SamplesOpened};

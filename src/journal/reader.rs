@@ -50,6 +50,17 @@ pub struct Record {
     pub event: Event,
 }
 
+/// Which incidents are wanted; by default all.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct IncidentsWanted {
+    /// Only those that are open.
+    pub open: bool,
+    /// Only those that were open at this instant of wall time or later, in milliseconds of Unix time.
+    pub since_unix_ms: Option<i64>,
+    /// Only those of this target.
+    pub target: Option<TargetName>,
+}
+
 /// One incident as the incident table has it.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct IncidentRow {
@@ -167,15 +178,54 @@ impl Reader {
         Ok(before)
     }
 
-    /// Returns the newest `limit` incidents, newest first.
+    /// Returns where the journal ends.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub fn head(&self) -> Result<Head, ReadError> {
+        head(&self.connection, &self.id).map_err(|fault| self.failed(&fault))
+    }
+
+    /// Returns the hash of the event at `seq`, if it is there.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub fn hash_of(&self, seq: u64) -> Result<Option<ChainHash>, ReadError> {
+        hash_at(&self.connection, &self.id, seq).map_err(|fault| self.failed(&fault))
+    }
+
+    /// Returns the hash of the files that were in force at the event at `seq`, where it is known.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub fn files_at(&self, seq: u64) -> Result<Option<String>, ReadError> {
+        let sql = format!(
+            "{EVENTS} WHERE events.seq <= ?1 AND events.body LIKE '%\"setup\\_loaded\"%' ESCAPE '\\'
+             ORDER BY events.seq DESC LIMIT ?2"
+        );
+        let loaded = self.records(&sql, seq, 1)?;
+        match loaded.into_iter().next().map(|record| record.event.what) {
+            Some(Happening::SetupLoaded { fingerprint, .. }) => Ok(Some(fingerprint)),
+            _ => self.files_at_start(),
+        }
+    }
+
+    /// Returns the newest `limit` incidents that are wanted, newest first.
     ///
     /// # Errors
     /// The file cannot be read, or a row in it cannot.
-    pub fn incidents(&self, limit: usize) -> Result<Vec<IncidentRow>, ReadError> {
+    pub fn incidents(&self, wanted: &IncidentsWanted, limit: usize) -> Result<Vec<IncidentRow>, ReadError> {
         let read = || -> Result<Vec<IncidentRow>, Fault> {
-            let mut statement =
-                self.connection.prepare_cached("SELECT * FROM incidents ORDER BY id DESC LIMIT ?1")?;
-            let mut rows = statement.query([number(limit as u64)])?;
+            let mut statement = self.connection.prepare_cached(
+                "SELECT * FROM incidents
+                 WHERE (?2 = 0 OR state = 'open')
+                   AND (?3 IS NULL OR state = 'open' OR resolved_unix_ms >= ?3)
+                   AND (?4 IS NULL OR target = ?4)
+                 ORDER BY id DESC LIMIT ?1",
+            )?;
+            let target = wanted.target.as_ref().map(TargetName::as_str);
+            let mut rows =
+                statement.query(params![number(limit as u64), wanted.open, wanted.since_unix_ms, target])?;
             let mut found = Vec::new();
             while let Some(row) = rows.next()? {
                 found.push(incident_row(row)?);

@@ -96,7 +96,7 @@ impl Replay {
         let fingerprint = self.engine.engine().setup().fingerprint.clone();
         let offset = self.wall_offset();
         let inputs = [
-            Input::Restarted(Restart { gap, alive }),
+            Input::Restarted(Restart { gap, alive, version: String::new() }),
             Input::WallClock { offset },
             Input::SetupLoaded { fingerprint, degraded: None },
         ];

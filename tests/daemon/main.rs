@@ -3,6 +3,7 @@
 mod actuators;
 mod api;
 mod application;
+mod audit;
 mod bad_input;
 #[path = "../daemon_fixture/mod.rs"]
 mod daemon_fixture;
@@ -13,6 +14,7 @@ mod foreign;
 mod imported;
 mod modes;
 mod restart;
+mod state;
 mod supervision;
 
 /// Checks that `text` holds every one of `phrases`.

@@ -2,6 +2,8 @@
 
 mod crash;
 mod damage;
+mod migration;
+mod power_loss;
 mod projections;
 mod retention;
 mod samples;

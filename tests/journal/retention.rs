@@ -49,6 +49,17 @@ fn drop_all(engine: &mut DurableEngine<Journal>, retention: &Retention, hour: i6
     checkpoint
 }
 
+/// Makes a journal with a note each hour.
+pub fn prepare_hours(directory: &Path, last: i64) {
+    let (mut journal, recovered) = open(directory);
+    pass_hours(&mut journal, recovered.head, 1, last);
+}
+
+/// Drops what is older than ten days at that hour, a hundred events at a time.
+pub fn drop_before_hour(journal: Journal, head: Head, hour: i64) {
+    drop_all(&mut engine(journal, head), &keep(10, 10), hour);
+}
+
 fn sql(directory: &Path, sql: &str) {
     Connection::open(directory.join("journal.sqlite")).unwrap().execute_batch(sql).unwrap();
 }
