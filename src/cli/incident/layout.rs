@@ -123,7 +123,8 @@ pub(super) fn markdown(heading: &str, sections: &[Section]) -> String {
             text.push_str(&format!("| {} {missing}|\n", cells.join(" | ")));
         }
         for row in section.rows.iter().filter(|row| !row.below.is_empty()) {
-            let name = row.cells.iter().take(2).map(|cell| escaped(cell)).collect::<Vec<_>>().join(" ");
+            let name = row.cells.iter().rev().skip(1).rev().map(|cell| escaped(cell));
+            let name = name.collect::<Vec<_>>().join(" ");
             // Indented, not fenced: no output can end the block.
             text.push_str(&format!("\n{name}:\n\n"));
             for line in &row.below {

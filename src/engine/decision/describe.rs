@@ -70,14 +70,6 @@ impl fmt::Display for Happening {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::JournalCreated { journal } => write!(f, "journal {} begins", journal.as_str()),
-            Self::JournalCheckpoint { first_kept, dropped, .. } => {
-                let count = usize::try_from(dropped.values().sum::<u64>()).unwrap_or(usize::MAX);
-                write!(
-                    f,
-                    "checkpoint: {} before event {first_kept} are past their time",
-                    counted(count, "event")
-                )
-            }
             Self::Restarted(restart) => {
                 write!(f, "daemon starts, {} after the last record", restart.gap.rounded())
             }
@@ -141,6 +133,10 @@ impl fmt::Display for Happening {
             | Self::TaskDone { .. }
             | Self::PageDecided { .. }
             | Self::DeliveryReported { .. }) => describe_page(page, f),
+            Self::JournalCheckpoint { first_kept, dropped, .. } => {
+                let events = usize::try_from(dropped.values().sum::<u64>()).unwrap_or(usize::MAX);
+                write!(f, "{} before {first_kept} are dropped: past their time", counted(events, "event"))
+            }
             step => describe_step(step, f),
         }
     }
