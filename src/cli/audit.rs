@@ -17,6 +17,9 @@ use super::{CommandError, DaemonArguments, Exit, Output, client, print};
 use crate::engine::model::TargetName;
 use crate::journal::Reader;
 
+/// How much is printed in one go, in bytes.
+const PAGE_BYTES: usize = 64 * 1024;
+
 /// What `audit` takes.
 #[derive(Debug, clap::Args)]
 pub(super) struct AuditArguments {
@@ -124,9 +127,7 @@ fn export(reader: &Reader, wanted: &Wanted<'_>, format: Format) -> Result<Exit, 
     let mut rows = Rows::new(reader.files_at_start().map_err(failed)?);
     let (mut printed, mut result, mut broken) = (0_u64, Ok(()), None);
     let mut kinds = BTreeSet::new();
-    if format == Format::Csv {
-        print(&csv::head())?;
-    }
+    let mut page = if format == Format::Csv { csv::head() } else { String::new() };
     let read = reader.entries(|entry| {
         if let Some(problem) = &entry.broken {
             broken.get_or_insert_with(|| problem.clone());
@@ -135,15 +136,18 @@ fn export(reader: &Reader, wanted: &Wanted<'_>, format: Format) -> Result<Exit, 
         kinds.insert(row.kind.clone());
         if wanted.has(&row) {
             printed += 1;
-            let line = match format {
-                Format::Jsonl => row.json(),
-                Format::Csv => csv::line(&row),
-            };
-            result = print(&line);
+            match format {
+                Format::Jsonl => page.push_str(&row.json()),
+                Format::Csv => page.push_str(&csv::line(&row)),
+            }
+        }
+        if page.len() > PAGE_BYTES {
+            result = print(&std::mem::take(&mut page));
         }
         result.is_ok()
     });
     result?;
+    print(&page)?;
     read.map_err(failed)?;
     if printed == 0 {
         let known = kinds.into_iter().collect::<Vec<_>>().join(", ");

@@ -12,6 +12,7 @@ use comfy_table::{ContentArrangement, Table};
 use serde::Serialize;
 
 use self::layout::Section;
+use self::run::{RunRecord, Runs};
 use self::story::{Story, Surroundings};
 use super::moment::{FORMS, Moment, utc};
 use super::{CommandError, DaemonArguments, Exit, Output, client, print, print_json};
@@ -92,6 +93,7 @@ enum Document {
 #[derive(Debug, Serialize)]
 struct Exported<'a> {
     heading: String,
+    rollbacks: Vec<RunRecord>,
     sections: Vec<Section>,
     events: &'a [Record],
 }
@@ -129,7 +131,8 @@ pub(super) fn run(arguments: &IncidentArguments) -> Result<Exit, CommandError> {
             match output {
                 Document::Md => print(&layout::markdown(&story.heading(), &sections))?,
                 Document::Json => {
-                    print_json(&Exported { heading: story.heading(), sections, events: &records })?;
+                    let (heading, rollbacks) = (story.heading(), Runs::of(&story).records());
+                    print_json(&Exported { heading, rollbacks, sections, events: &records })?;
                 }
             }
         }

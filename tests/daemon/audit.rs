@@ -156,6 +156,14 @@ fn exported(site: &Site) {
         serde_json::from_str(&site.told(&["incident", "export", "I1", "--output", "json"])).expect("JSON");
     assert!(json["events"].as_array().is_some_and(|events| events.len() > 10), "{json}");
     assert_eq!(json["sections"][0]["title"], "WHAT");
+    let run = &json["rollbacks"][0];
+    assert_eq!(
+        (&run["rollback"], &run["plan"], &run["status"]),
+        (&"R1".into(), &"back".into(), &"succeeded".into())
+    );
+    assert!(run["duration_seconds"].as_f64().is_some_and(|seconds| seconds > 0.0), "{run}");
+    assert_eq!(run["verification"][0]["evidence"]["shown"], "0.4%");
+    assert_eq!(run["steps"][0]["output"][0], "=cmd: 3 of 3 backends");
 }
 
 /// Checks what is said once somebody has changed the past.

@@ -306,6 +306,8 @@ fn fault_07_and_10_a_full_and_a_read_only_file_system_are_survived() {
     drop(journal);
 
     assert!(mount.read_only());
+    // Who may only read, reads: on a medium like this one there is no room for what readers share.
+    assert_eq!(Reader::open(&mount.0).unwrap().verify_chain(), Ok(head));
     let error = Journal::open(&mount.0).map(drop).unwrap_err().to_string();
     assert!(error.contains("Read-only file system") && error.contains("make it writable"), "{error}");
 }

@@ -2,12 +2,14 @@
 
 use std::collections::BTreeMap;
 
+use serde::Serialize;
 use serde_json::Value;
 
 use super::layout::{Row, Section};
 use super::story::{Story, took};
+use crate::cli::moment::utc;
 use crate::effects::printable;
-use crate::engine::decision::{Happening, StepOrder};
+use crate::engine::decision::{CheckSeen, Happening, Outcome, StepOrder};
 use crate::engine::model::{EffectId, RollbackId};
 use crate::engine::time::Timestamp;
 
@@ -19,12 +21,46 @@ pub(super) struct Runs(BTreeMap<RollbackId, Run>);
 struct Run {
     plan: String,
     begun: Timestamp,
-    /// How it ended and when.
-    ended: Option<(Timestamp, String)>,
+    begun_unix_ms: i64,
+    ended: Option<End>,
     names: Vec<String>,
     /// One for each time that a step was tried, by its effect.
     steps: BTreeMap<EffectId, Step>,
-    verification: Vec<String>,
+    /// What its verification saw last.
+    checks: Vec<CheckSeen>,
+}
+
+#[derive(Debug)]
+struct End {
+    at: Timestamp,
+    outcome: Outcome,
+    reason: String,
+}
+
+/// One run of a plan, for programs.
+#[derive(Debug, Serialize)]
+pub(super) struct RunRecord {
+    rollback: String,
+    plan: String,
+    /// When it was decided.
+    timestamp: String,
+    /// How it ended; nothing while it runs.
+    status: Option<Outcome>,
+    reason: Option<String>,
+    duration_seconds: Option<f64>,
+    steps: Vec<StepRecord>,
+    /// What its verification saw last, condition by condition.
+    verification: Vec<CheckSeen>,
+}
+
+/// One step of it.
+#[derive(Debug, Serialize)]
+struct StepRecord {
+    step: usize,
+    name: String,
+    action: String,
+    state: String,
+    output: Vec<String>,
 }
 
 #[derive(Debug)]
@@ -41,17 +77,18 @@ impl Runs {
     pub(super) fn of(story: &Story<'_>) -> Self {
         let mut runs = Self::default();
         for record in story.records {
-            runs.take(record.event.at, &record.event.what);
+            runs.take(record.event.at, record.wall_unix_ms, &record.event.what);
         }
         runs
     }
 
-    fn take(&mut self, at: Timestamp, what: &Happening) {
+    fn take(&mut self, at: Timestamp, begun_unix_ms: i64, what: &Happening) {
         match what {
             Happening::RollbackDecided { rollback, plan, steps, .. } => {
                 let (plan, names) = (plan.to_string(), steps.clone());
-                let (steps, verification) = (BTreeMap::new(), Vec::new());
-                self.0.insert(*rollback, Run { plan, begun: at, ended: None, names, steps, verification });
+                let (steps, checks) = (BTreeMap::new(), Vec::new());
+                let run = Run { plan, begun: at, begun_unix_ms, ended: None, names, steps, checks };
+                self.0.insert(*rollback, run);
             }
             Happening::StepIntended { order, index, .. } => {
                 let Some(run) = self.0.get_mut(&order.rollback) else { return };
@@ -86,12 +123,12 @@ impl Runs {
             }),
             Happening::VerificationSaw { rollback, checks } => {
                 if let Some(run) = self.0.get_mut(rollback) {
-                    run.verification = checks.iter().map(ToString::to_string).collect();
+                    run.checks.clone_from(checks);
                 }
             }
             Happening::RollbackEnded { rollback, outcome, reason } => {
                 if let Some(run) = self.0.get_mut(rollback) {
-                    run.ended = Some((at, format!("{outcome}: {}", printable::line(reason))));
+                    run.ended = Some(End { at, outcome: *outcome, reason: printable::line(reason) });
                 }
             }
             _ => {}
@@ -104,15 +141,41 @@ impl Runs {
         }
     }
 
+    pub(super) fn records(&self) -> Vec<RunRecord> {
+        self.0.iter().map(|(id, run)| run.record(*id)).collect()
+    }
+
     pub(super) fn sections(&self, story: &Story<'_>) -> Vec<Section> {
         self.0.iter().map(|(id, run)| run.section(*id, story)).collect()
     }
 }
 
 impl Run {
+    fn record(&self, id: RollbackId) -> RunRecord {
+        let step = |step: &Step| StepRecord {
+            step: step.index + 1,
+            name: step.name.clone(),
+            action: step.action.clone(),
+            state: step.state.clone(),
+            output: step.output.clone(),
+        };
+        RunRecord {
+            rollback: id.to_string(),
+            plan: self.plan.clone(),
+            timestamp: utc(self.begun_unix_ms, "%Y-%m-%dT%H:%M:%S%.3fZ"),
+            status: self.ended.as_ref().map(|end| end.outcome),
+            reason: self.ended.as_ref().map(|end| end.reason.clone()),
+            duration_seconds: self.ended.as_ref().map(|end| end.at.since(self.begun).as_secs_f64()),
+            steps: self.steps.values().map(step).collect(),
+            verification: self.checks.clone(),
+        }
+    }
+
     fn section(&self, id: RollbackId, story: &Story<'_>) -> Section {
         let ended = match &self.ended {
-            Some((at, how)) => format!("{how}, {} after it was decided", took(at.since(self.begun))),
+            Some(End { at, outcome, reason }) => {
+                format!("{outcome}: {reason}, {} after it was decided", took(at.since(self.begun)))
+            }
             None => "NOT OVER".to_owned(),
         };
         let title = format!("ROLLBACK {id} by `{}`", self.plan);
@@ -131,8 +194,8 @@ impl Run {
             let state = "not reached".to_owned();
             section.push([(index + 1).to_string(), "-".to_owned(), printable::line(name), state]);
         }
-        for check in &self.verification {
-            section.push([String::new(), String::new(), "verified".to_owned(), check.clone()]);
+        for check in &self.checks {
+            section.push([String::new(), String::new(), "verified".to_owned(), check.to_string()]);
         }
         section
     }
