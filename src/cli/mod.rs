@@ -1,5 +1,6 @@
 //! The commands: one file or directory each. Exit codes are part of the interface, see [`Exit`].
 
+mod adapter;
 mod audit;
 mod check;
 mod client;
@@ -32,6 +33,8 @@ pub enum Exit {
     Usage = 2,
     /// Passed with warnings, where asked for.
     Warned = 3,
+    /// Could not be done now, and may be tried again; `EX_TEMPFAIL` of sysexits.h.
+    TryAgain = 75,
 }
 
 impl From<Exit> for ExitCode {
@@ -98,6 +101,8 @@ enum Command {
     Rollback(rollback::RollbackArguments),
     /// Announce deployments, or list them
     Deployment(deployment::DeploymentArguments),
+    /// Careful actuators that plans call as steps
+    Adapter(adapter::AdapterArguments),
     /// The demo's trading app
     #[command(hide = true)]
     DemoApp(demo::AppOptions),
@@ -154,6 +159,7 @@ pub fn main() -> ExitCode {
         Command::Audit(arguments) => audit::run(&arguments),
         Command::Deployment(arguments) => deployment::run(&arguments),
         Command::Rollback(arguments) => rollback::run(&arguments),
+        Command::Adapter(arguments) => adapter::run(arguments),
     };
     match result {
         Ok(exit) => exit.into(),

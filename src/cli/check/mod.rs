@@ -1,5 +1,6 @@
 //! `rearguard check`: every problem of every file at once, and everything that will hurt later.
 
+mod alone;
 mod explain;
 mod page;
 
@@ -22,7 +23,7 @@ use crate::engine::rules::{Diagnostic, Findings, Level, Place, SourceFile};
 /// What `check` takes.
 #[derive(Debug, clap::Args)]
 pub(super) struct CheckArguments {
-    /// The daemon's files (the rule files that they name are checked with them), or Prometheus rule files alone
+    /// The daemon's files (the rule files that they name are checked with them), or rule files alone
     #[arg(value_name = "PATH")]
     paths: Vec<PathBuf>,
 
@@ -84,15 +85,17 @@ pub(super) fn run(arguments: &CheckArguments) -> Result<Exit, CommandError> {
     }
     // Pages that cannot be read say nothing about rules.
     let pages = Some(&pages).filter(|pages| pages.count > 0 && reports.iter().all(|report| report.good));
-    let mut rule_files = Vec::new();
+    let (mut rule_files, mut groups) = (Vec::new(), Vec::new());
     for path in paths {
         match kind(&path) {
             Kind::Config => reports.push(config_file(&path, pages)),
-            Kind::NativeRules(file) => reports.push(native_alone(file, pages)),
-            Kind::Groups => rule_files.push(path),
+            Kind::NativeRules(file) => rule_files.push(file),
+            Kind::Groups => groups.push(path),
+            Kind::Tests(file) => reports.push(of_tests(file)),
         }
     }
-    reports.extend(imported(&rule_files, pages));
+    reports.extend(alone::check(rule_files, &of_unknown_sources(pages)));
+    reports.extend(imported(&groups, pages));
     match arguments.output {
         Output::Table => print_for_people(&reports)?,
         Output::Json => print_for_programs(&reports)?,
@@ -119,10 +122,12 @@ fn exit_of(reports: &[Report], strict: bool) -> Exit {
 enum Kind {
     /// The daemon's file, or nothing that can be read: its loading says what is wrong.
     Config,
-    /// A rule file of ours, which means something only together with the daemon's file.
+    /// A rule file of ours.
     NativeRules(SourceFile),
     /// A file of Prometheus rule groups.
     Groups,
+    /// A file of rule tests: `rules/*.yaml` in a shell means those beside the rules, too.
+    Tests(SourceFile),
 }
 
 fn kind(path: &Path) -> Kind {
@@ -132,8 +137,12 @@ fn kind(path: &Path) -> Kind {
         Ok(Some(root)) if prometheus::is_imported(&root) => Kind::Groups,
         Ok(Some(Node::Mapping(entries, _))) => {
             let has = |key: &str| entries.iter().any(|(name, _)| name.value == key);
-            let is_native = (has("indicators") || has("triggers")) && !has("targets");
-            if is_native { Kind::NativeRules(file) } else { Kind::Config }
+            let is_native = ["indicators", "triggers", "objectives", "budgets"].into_iter().any(has);
+            match has("targets") {
+                false if is_native => Kind::NativeRules(file),
+                false if has("tests") => Kind::Tests(file),
+                _ => Kind::Config,
+            }
         }
         // Not YAML: the first key tells what it was meant to be.
         Err(_) if text.lines().any(|line| line.starts_with("groups:")) => Kind::Groups,
@@ -141,16 +150,11 @@ fn kind(path: &Path) -> Kind {
     }
 }
 
-/// Lints a rule file of ours and says what is needed to check it.
-fn native_alone(file: SourceFile, pages: Option<&Pages>) -> Report {
-    let message = "a rule file is checked together with the rearguard.yaml whose `rules:` lead to it";
-    let problem = Diagnostic::error("needs-config", file.whole(), message).hint(
-        "its targets, sources, plans and policies are declared there: `rearguard check rearguard.yaml`",
-    );
-    let files = vec![file];
-    let problems = files::lint(&files, &of_unknown_sources(pages), vec![problem]);
-    let name = files[0].name().to_owned();
-    Report { name, good: false, exit: Exit::Usage, counts: Vec::new(), problems, files }
+/// Says who reads a file of rule tests: nothing of it is checked here.
+fn of_tests(file: SourceFile) -> Report {
+    let name = file.name().to_owned();
+    let counts = vec![format!("a rule test, which `rearguard test {name}` runs")];
+    Report { name, good: true, exit: Exit::Done, counts, problems: Vec::new(), files: vec![file] }
 }
 
 /// What pages say about rules whose sources are not known.
@@ -224,6 +228,11 @@ fn imported(paths: &[PathBuf], pages: Option<&Pages>) -> Vec<Report> {
         files.push(file);
     }
     let problems = files::lint(&files, &of_unknown_sources(pages), out.into_problems());
+    in_each_file(&files, counts, &problems)
+}
+
+/// Returns a report for each of the files that were checked together; `counts` is in their order.
+fn in_each_file(files: &[SourceFile], counts: Vec<Vec<String>>, problems: &[Diagnostic]) -> Vec<Report> {
     let report = |(file, counts): (&SourceFile, Vec<String>)| {
         let own = |problem: &&Diagnostic| &*problem.place.file == file.name();
         let problems: Vec<Diagnostic> = problems.iter().filter(own).cloned().collect();

@@ -307,6 +307,9 @@ pub enum Happening {
         violations: Vec<String>,
         /// What runs there, where that is known.
         version: Option<String>,
+        /// The deployment that is under way or soaks.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        deployment: Option<DeploymentId>,
         /// Wall time, in milliseconds since 1970.
         unix_ms: i64,
     },

@@ -14,7 +14,13 @@ impl Draft<'_> {
         let Some(plan) = &firing.then.recommend else { return Vec::new() };
         let target = &firing.key.target;
         let violations = self.violations(target);
-        let version = self.state().targets.get(target).and_then(|target| target.version.clone());
+        let deployed = self.state().active_deployment(target.as_str());
+        let deployed = deployed.map(|(id, active)| (id, active.version.clone()));
+        let seen = || self.state().targets.get(target).and_then(|target| target.version.clone());
+        let (deployment, version) = match deployed {
+            Some((id, version)) => (Some(id), Some(version)),
+            None => (None, seen()),
+        };
         let runs = version.as_ref().map_or(String::new(), |version| format!(" Version {version} runs."));
         let told = format!(
             "RECOMMENDED: roll back {target} by plan `{plan}`. Nothing is done by itself.{runs} Broken: {}.",
@@ -27,6 +33,7 @@ impl Draft<'_> {
             reason: firing.reason.clone(),
             violations,
             version,
+            deployment,
             unix_ms: (self.now + self.state().wall_offset).as_millis(),
         });
         vec![told]

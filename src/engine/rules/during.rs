@@ -20,6 +20,16 @@ pub struct WrittenDuring {
     written: Scalar,
 }
 
+impl WrittenDuring {
+    /// Returns the calendar that it names, if it names one.
+    pub fn calendar(&self) -> Option<&CalendarName> {
+        match &self.during.scope {
+            Scope::Calendar(name) => Some(name),
+            _ => None,
+        }
+    }
+}
+
 /// Reads `during`: one word or a list of them.
 pub fn read(node: &Node, out: &mut Findings) -> Vec<WrittenDuring> {
     let words: Vec<&Scalar> = match node {

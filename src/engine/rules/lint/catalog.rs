@@ -61,8 +61,8 @@ pub const LINTS: &[Explanation] = &[
               once it is passed, until a restart makes it quiet for no reason; delta and deriv of it fall far below\n\
               zero at each restart. A name that ends in `_total` is taken for a counter unless a page given with\n\
               `--metrics` says otherwise.",
-        bad: "expr: errors_total > 100\nexpr: delta(errors_total[5m]) > 10",
-        good: "expr: increase(errors_total[5m]) > 100",
+        bad: "expr: errors_total > 100\nexpr: delta(errors_total[5m]) > 10\nexpr: deployments_succeeded_total < 0.95",
+        good: "expr: increase(errors_total[5m]) > 100\nexpr: increase(deployments_succeeded_total[30d]) / increase(deployments_total[30d]) < 0.95",
     },
     Explanation {
         name: "empty-matcher",

@@ -7,7 +7,7 @@ use super::{
 };
 use crate::engine::promql::ast::{AggregateOp, BinaryOp, ExprKind, VectorSelector};
 use crate::engine::promql::{Expr, constant};
-use crate::engine::rules::Comparison;
+use crate::engine::rules::{Comparison, Unit};
 use crate::engine::time::Span;
 
 /// How a name tells that its metric goes up and down. Endings that old counters share (`_bytes`, `_seconds`) are not here.
@@ -197,6 +197,8 @@ fn raw_comparisons(expr: &Expr, context: &LintContext<'_>, out: &mut Vec<Lint>) 
         let is_level = match binary.op {
             BinaryOp::Greater => limit > 0.0,
             BinaryOp::GreaterOrEqual => limit > 1.0,
+            // A counter of whole events is never a part of one: somebody takes it for a share.
+            BinaryOp::Less | BinaryOp::LessOrEqual => 0.0 < limit && limit < 1.0,
             _ => false,
         };
         if let Some((Kind::Counter, how)) = kind(selector, context).filter(|_| is_level) {
@@ -209,7 +211,8 @@ fn raw_comparisons(expr: &Expr, context: &LintContext<'_>, out: &mut Vec<Lint>) 
 /// Warns of an indicator that is a plain counter: whatever it is compared with, it says how old the process is.
 pub(super) fn condition(expr: &Expr, compared: Compared, context: &LintContext<'_>, out: &mut Vec<Lint>) {
     let is_above = matches!(compared.comparison, Comparison::Greater | Comparison::GreaterOrEqual);
-    if !is_above || compared.threshold <= 0.0 {
+    let as_share = compared.unit == Unit::Ratio;
+    if !as_share && (!is_above || compared.threshold <= 0.0) {
         return;
     }
     if let Some(selector) = raw(expr)

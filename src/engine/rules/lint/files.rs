@@ -118,7 +118,7 @@ fn parse(file: &SourceFile) -> Parsed {
     let has = |key: &str| entries.iter().any(|(name, _)| name.value == key);
     if has("groups") {
         Parsed::Groups(root)
-    } else if has("indicators") || has("triggers") {
+    } else if ["indicators", "triggers", "objectives", "budgets"].into_iter().any(has) && !has("targets") {
         // What is wrong with the file is told where it is compiled.
         Parsed::Native(written::read(&root, &mut Findings::default()))
     } else if has("targets") {

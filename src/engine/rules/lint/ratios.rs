@@ -17,7 +17,22 @@ const OUTCOMES: [&str; 8] =
 /// Returns whether `a / b` cannot exceed one, because `a` counts a part of what `b` counts.
 pub(super) fn is_part_of_whole(part: &Expr, whole: &Expr, matching: &Matching) -> bool {
     let (part, whole) = (part.unparenthesized(), whole.unparenthesized());
-    *matching == Matching::default() && (contains(part, whole) || is_one_of_the_summands(part, whole))
+    *matching == Matching::default()
+        && (contains(part, whole)
+            || is_one_of_the_summands(part, whole)
+            || is_part_or_nothing(part, whole, matching))
+}
+
+/// `(errors or 0 * all) / all`: a part of the whole, else nothing of it.
+fn is_part_or_nothing(part: &Expr, whole: &Expr, matching: &Matching) -> bool {
+    let ExprKind::Binary(either) = &part.kind else { return false };
+    let nothing = either.right.unparenthesized();
+    either.op == BinaryOp::Or
+        && either.matching == Matching::default()
+        && matches!(&nothing.kind, ExprKind::Binary(product) if product.op == BinaryOp::Multiply
+            && constant(&product.left) == Some(0.0)
+            && product.right.to_string() == whole.to_string())
+        && is_part_of_whole(&either.left, whole, matching)
 }
 
 /// `a / (a + b)`, where neither can be negative.
@@ -119,6 +134,22 @@ fn divides(expr: &Expr) -> bool {
     found
 }
 
+/// `rate(node_cpu_seconds_total{mode="idle"}[1m])`: seconds per second are a share of the time that passed.
+fn is_time_per_time(expr: &Expr) -> bool {
+    let (mut selectors, mut rates) = (0_usize, 0_usize);
+    each_selector(expr, &mut |_, _| selectors += 1);
+    walk(expr, &mut |node| {
+        if let ExprKind::Call(call) = &node.kind
+            && matches!(call.function.name, "rate" | "irate")
+            && let [arg] = call.args.as_slice()
+            && let ExprKind::Selector(selector) = &arg.unparenthesized().kind
+        {
+            rates += usize::from(metric_name(selector).is_some_and(|name| name.ends_with("_seconds_total")));
+        }
+    });
+    selectors > 0 && selectors == rates
+}
+
 /// `unit: ratio` over something that counts: its values are events, not shares.
 fn ratio_without_denominator(expr: &Expr, context: &LintContext<'_>, out: &mut Vec<Lint>) {
     let bounds = bounds::of(expr, context);
@@ -132,7 +163,7 @@ fn ratio_without_denominator(expr: &Expr, context: &LintContext<'_>, out: &mut V
         });
         only_counters = selectors > 0 && selectors == totals;
     }
-    if is_share || divides(expr) || !only_counters {
+    if is_share || divides(expr) || !only_counters || is_time_per_time(expr) {
         return;
     }
     let message =

@@ -84,6 +84,7 @@ const CASES: &[Case] = &[
     (Role::Alert, "errors_total > 100", &["counter-as-gauge@errors_total"]),
     (Role::Alert, "errors_total > 0", &[]),
     (Role::Alert, "errors_total - errors_total offset 5m > 100", &[]),
+    (Role::Alert, "errors_total < 1", &[]),
     (Role::Record, "rate(sum(x_total)[5m:30s])", &["rate-of-sum@ALL"]),
     (Role::Record, "max_over_time(sum(x)[5m:30s])", &[]),
     (Role::Record, r#"rate(x_total{job="slow"}[1m])"#, &["short-range@1m"]),
@@ -94,6 +95,12 @@ const CASES: &[Case] = &[
     (RATIO, "sum(rate(e_total[1m]))", &["ratio-without-denominator@ALL"]),
     (RATIO, "deploy_success_total", &["ratio-without-denominator@ALL"]),
     (RATIO, "avg(up)", &[]),
+    // Seconds per second are a share of the time.
+    (RATIO, r#"1 - min(avg by (instance) (rate(node_cpu_seconds_total{mode="idle"}[1m])))"#, &[]),
+    (RATIO, r#"sum(irate(process_cpu_seconds_total[1m]))"#, &[]),
+    (RATIO, r#"sum(increase(process_cpu_seconds_total[1m]))"#, &["ratio-without-denominator@ALL"]),
+    (RATIO, r#"sum(process_cpu_seconds_total)"#, &["ratio-without-denominator@ALL"]),
+    (RATIO, "sum(rate(busy_seconds_total[1m])) + sum(rate(e_total[1m]))", &["ratio-without-denominator@ALL"]),
     (RATIO, "cache_hit_share", &[]),
     (RATIO, "sum(rate(e_total[1m])) / sum(rate(r_total[1m]))", &[]),
     (Role::Alert, r#"rate(r_total{status=~"5.."}[5m]) > 0.1"#, &["ratio-without-denominator@ALL"]),
@@ -266,12 +273,19 @@ fn typical_rules_of_the_world_are_left_alone() {
 fn native_conditions_are_judged_by_what_values_there_can_be() {
     use Comparison::{Equal, Greater, GreaterOrEqual, Less, NotEqual};
     let share = r#"sum(rate(r_total{code=~"5.."}[1m])) / sum(rate(r_total[1m]))"#;
+    let share_or_none =
+        r#"(sum(rate(r_total{code=~"5.."}[1m])) or 0 * sum(rate(r_total[1m]))) / sum(rate(r_total[1m]))"#;
+    let share_or_other =
+        r#"(sum(rate(r_total{code=~"5.."}[1m])) or 2 * sum(rate(r_total[1m]))) / sum(rate(r_total[1m]))"#;
     let cases: &[(&str, Unit, Comparison, f64, &[&str])] = &[
         (share, Unit::Ratio, Greater, 1.0, &["never-fires"]),
         (share, Unit::Ratio, GreaterOrEqual, 1.0, &[]),
         (share, Unit::Ratio, Greater, 0.02, &[]),
         (share, Unit::Ratio, Less, 0.0, &["never-fires"]),
         (share, Unit::Ratio, GreaterOrEqual, 0.0, &["always-fires"]),
+        (share_or_none, Unit::Ratio, Greater, 1.0, &["never-fires"]),
+        (share_or_none, Unit::Ratio, Greater, 0.02, &[]),
+        (share_or_other, Unit::Ratio, Greater, 1.0, &[]),
         ("sum(rate(r_total[1m]))", Unit::PerSecond, Less, 1.0, &[]),
         ("sum(rate(r_total[1m]))", Unit::PerSecond, GreaterOrEqual, -1.0, &["always-fires"]),
         ("up", Unit::Bool, Equal, 0.0, &["never-fires"]),
@@ -290,6 +304,52 @@ fn native_conditions_are_judged_by_what_values_there_can_be() {
         let lints = condition(&parsed(text), compared, &context(Role::Indicator(Some(*unit)), &paces, None));
         let names: Vec<_> = lints.iter().map(|lint| lint.name).collect();
         assert_eq!(names, *expected, "{text} {comparison} {threshold}");
+    }
+}
+
+/// A platform exposes its success rate as a counter and compares it like a share.
+#[test]
+fn s4_05_a_counter_that_is_compared_as_a_ratio_is_told() {
+    use Comparison::{Greater, GreaterOrEqual, Less, LessOrEqual};
+    let exposed = |name, kind| Exposed {
+        labels: Labels::from_pairs([("__name__", name)]),
+        kind: Some(kind),
+        value: 1.0,
+    };
+    let exposed = [
+        exposed("deployment_success_rate", Kind::Counter),
+        exposed("deployment_success_ratio", Kind::Gauge),
+        exposed("wins_total", Kind::Gauge),
+    ];
+    let facts = Facts::new(&exposed, Origin::default());
+    let paces = paces();
+    // What is compared, with a page that tells its type or by its name alone; whether it is told.
+    let cases = [
+        ("deployment_success_rate", Some(&facts), true),
+        ("avg(deployment_success_rate)", Some(&facts), true),
+        ("deployment_success_rate", None, false),
+        ("deployments_succeeded_total", None, true),
+        ("deployment_success_ratio", Some(&facts), false),
+        ("wins_total", Some(&facts), false),
+        ("increase(deployments_succeeded_total[1h]) / increase(deployments_total[1h])", None, false),
+    ];
+    for (text, facts, is_told) in cases {
+        let expected: &[&str] = if is_told { &["counter-as-gauge"] } else { &[] };
+        for comparison in [Less, LessOrEqual, Greater, GreaterOrEqual] {
+            let compared = Compared { unit: Unit::Ratio, comparison, threshold: 0.95 };
+            let context = context(Role::Indicator(Some(Unit::Ratio)), &paces, facts);
+            let lints = condition(&parsed(text), compared, &context);
+            let names: Vec<_> = lints.iter().map(|lint| lint.name).collect();
+            assert_eq!(names, expected, "{text} {comparison} 95%");
+        }
+        for alert in [format!("{text} < 0.95"), format!("{text} <= 0.95")] {
+            let names: Vec<_> = expression(&parsed(&alert), &context(Role::Alert, &paces, facts))
+                .iter()
+                .map(|lint| lint.name)
+                .filter(|name| *name == "counter-as-gauge")
+                .collect();
+            assert_eq!(names, expected, "{alert}");
+        }
     }
 }
 
