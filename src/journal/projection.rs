@@ -3,7 +3,7 @@
 use rusqlite::{Connection, params};
 
 use super::chain::Link;
-use crate::engine::decision::{Cause, DeliveryReport, Event, Happening, MessageKind};
+use crate::engine::decision::{Cause, DeliveryReport, Event, Happening, JournalCheckpoint, MessageKind};
 use crate::engine::evaluation::TriggerKey;
 use crate::engine::model::{EffectId, RollbackId};
 
@@ -100,7 +100,7 @@ fn write_row(connection: &Connection, at: &Place, what: &Happening) -> Done {
                 )
             })
         }
-        Happening::JournalCheckpoint { first_kept, hash, files, .. } => run(
+        Happening::JournalCheckpoint(JournalCheckpoint { first_kept, hash, files, .. }) => run(
             connection,
             "INSERT OR REPLACE INTO checkpoints (seq, first_kept, hash, files) VALUES (?1, ?2, ?3, ?4)",
             params![at.seq, number(*first_kept), hash, files],
@@ -175,7 +175,7 @@ fn incidents_of(connection: &Connection, what: &Happening) -> rusqlite::Result<V
         | Happening::TriggerCleared { key, .. }
         | Happening::TriggerOutOfScope { key, .. } => of_trigger(connection, key),
         Happening::JournalCreated { .. }
-        | Happening::JournalCheckpoint { .. }
+        | Happening::JournalCheckpoint(_)
         | Happening::Restarted(_)
         | Happening::Stopping
         | Happening::SetupLoaded { .. }

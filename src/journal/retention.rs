@@ -22,7 +22,7 @@ use super::projection::number;
 use super::reader;
 use super::schema::{self, fact};
 use super::store::{Journal, decode};
-use crate::engine::decision::{Event, Happening};
+use crate::engine::decision::{Event, Happening, JournalCheckpoint};
 use crate::engine::time::{Span, Timestamp};
 
 /// A checkpoint for fewer events is not worth its while.
@@ -98,7 +98,7 @@ impl DurableEngine<Journal> {
             Err(error @ CommitError::Fenced { .. }) => return Err(Fatal::Journal(error)),
             Err(error) => return Ok(Err(error.to_string())),
         };
-        let what = Happening::JournalCheckpoint {
+        let what = Happening::JournalCheckpoint(JournalCheckpoint {
             first_kept: due.first_kept,
             hash: due.hash.to_string(),
             dropped: due.dropped,
@@ -106,7 +106,7 @@ impl DurableEngine<Journal> {
             until_unix_ms: due.until_unix_ms,
             state,
             files: due.files,
-        };
+        });
         let event = Event { at: clock.engine, what };
         Ok(self.record(clock, event.clone())?.map(|()| Some(event)))
     }

@@ -14,7 +14,7 @@ use super::outputs;
 use super::projection::number;
 use super::reader::{self, ReadError, Reader};
 use super::store::decode;
-use crate::engine::decision::{Event, Happening};
+use crate::engine::decision::{Event, Happening, JournalCheckpoint};
 use crate::engine::model::JournalId;
 
 /// What a verification has proven.
@@ -212,7 +212,8 @@ impl<'a> Walk<'a> {
                 what: event.what.to_string(),
             });
         }
-        if let Happening::JournalCheckpoint { first_kept, hash, state, .. } = &event.what {
+        if let Happening::JournalCheckpoint(checkpoint) = &event.what {
+            let JournalCheckpoint { first_kept, hash, state, .. } = checkpoint;
             self.take_checkpoint(connection, journal, link.seq, (first_kept.saturating_sub(1), hash), state)?;
         }
         Ok(())

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::checkpoint::JournalCheckpoint;
 use super::deployment::{DeploymentResult, Origin, Stage};
 use super::effect::{DeliveryReport, Message, StepEnding, StepHandle, StepOrder};
 use super::input::Restart;
@@ -41,22 +42,7 @@ pub enum Happening {
         journal: JournalId,
     },
     /// The oldest events are about to be dropped from the journal. What is here proves the rest of it without them.
-    JournalCheckpoint {
-        /// The place of the first event that stays.
-        first_kept: u64,
-        /// The chain's hash at the event before it, in hexadecimal.
-        hash: String,
-        /// How many events of each kind are dropped.
-        dropped: BTreeMap<String, u64>,
-        /// The wall clock at the first of them, in milliseconds of Unix time.
-        since_unix_ms: i64,
-        /// The same at the last of them.
-        until_unix_ms: i64,
-        /// SHA-256 of the state as JSON that was stored just before this event, in hexadecimal.
-        state: String,
-        /// The hash of the files that were in force at the last of them, where it is known.
-        files: Option<String>,
-    },
+    JournalCheckpoint(JournalCheckpoint),
     /// The daemon came up.
     Restarted(Restart),
     /// The daemon goes down in order.
