@@ -1,8 +1,11 @@
-//! How long the engine's work takes: a scrape, a tick, a range query.
+//! How long the engine's work takes: a scrape, a tick, a judgement, a range query.
 
+#[path = "workload/judged.rs"]
+mod judged;
 mod workload;
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
+use rearguard::engine::Engine;
 use rearguard::engine::promql::{EvalContext, QueryRange};
 use rearguard::engine::series::Store;
 use rearguard::engine::time::Span;
@@ -55,6 +58,24 @@ fn tick(criterion: &mut Criterion) {
     group.finish();
 }
 
+fn judge(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("judge");
+    for series in [1_000, 10_000] {
+        let workload = Workload::of(series);
+        let engine = judged::engine(&workload);
+        let next: Vec<_> = workload.observations(SCRAPES..SCRAPES + 1).collect();
+        let take_in = |mut engine: Engine| {
+            black_box(judged::judge(&mut engine, &next[0]));
+            engine
+        };
+        let name = format!("100 triggers, 20 objectives, 5 budgets, {series} series");
+        group.bench_function(name, |bencher| {
+            bencher.iter_batched(|| engine.clone(), take_in, BatchSize::LargeInput);
+        });
+    }
+    group.finish();
+}
+
 fn range(criterion: &mut Criterion) {
     let workload = Workload::of(10_000);
     let plans = workload.rules(1);
@@ -66,5 +87,5 @@ fn range(criterion: &mut Criterion) {
     });
 }
 
-criterion_group!(benches, ingest, tick, range);
+criterion_group!(benches, ingest, tick, judge, range);
 criterion_main!(benches);

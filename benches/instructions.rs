@@ -1,12 +1,15 @@
 //! One unit of work, to be counted in instructions: `benches/count-instructions` runs it under callgrind.
 //!
-//! Usage: `instructions tick RULES SERIES`, `instructions range SERIES`, `instructions page`,
-//! `instructions scrape`, `instructions store SERIES`.
+//! Usage: `instructions tick RULES SERIES`, `instructions judge SERIES`, `instructions range SERIES`,
+//! `instructions page`, `instructions scrape`, `instructions store SERIES`.
 
+#[path = "workload/judged.rs"]
+mod judged;
 mod workload;
 
 use std::hint::black_box;
 
+use rearguard::engine::Engine;
 use rearguard::engine::promql::{EvalContext, Plan};
 use rearguard::engine::series::{Observation, Store};
 use rearguard::sources::exposition::{Format, KnownNumbers, parse_next};
@@ -24,6 +27,14 @@ fn main() {
             let plans = workload.rules(number(1));
             let store = workload.store(&plans);
             println!("{} values", measured_tick(&plans, &store));
+        }
+        Some("judge") => {
+            let workload = Workload::of(number(1));
+            let mut engine = judged::engine(&workload);
+            for observation in workload.observations(SCRAPES..SCRAPES + 1) {
+                let events = measured_judgement(&mut engine, &observation);
+                println!("{events} events, {} triggers breached", engine.state().triggers.len());
+            }
         }
         Some("range") => {
             let workload = Workload::of(number(1));
@@ -51,7 +62,9 @@ fn main() {
             }
         }
         // Run without arguments by `cargo bench`: nothing to do.
-        _ => println!("usage: instructions tick RULES SERIES | range SERIES | page | scrape | store SERIES"),
+        _ => println!(
+            "usage: instructions tick RULES SERIES | judge SERIES | range SERIES | page | scrape | store SERIES"
+        ),
     }
     black_box(empty_store(&[]));
 }
@@ -61,6 +74,12 @@ fn main() {
 fn measured_tick(plans: &[Plan], store: &Store) -> usize {
     let context = EvalContext::at(at(SCRAPES - 1));
     plans.iter().filter(|plan| black_box(plan.evaluate(store, &context)).is_ok()).count()
+}
+
+/// One answer, through a whole rule file to what follows from it.
+#[inline(never)]
+fn measured_judgement(engine: &mut Engine, observation: &Observation) -> usize {
+    black_box(judged::judge(engine, observation))
 }
 
 /// The error ratio at every second of the last minute.

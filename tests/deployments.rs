@@ -63,6 +63,7 @@ target: shop
 sources: [app, rearguard]
 indicators:
   errors: {{ unit: ratio, expr: errors }}
+  faults: {{ unit: ratio, expr: \"errors{{job='app'}}\" }}
   speed: {{ unit: per_second, expr: speed, baseline: {{ over: 2m, min_samples: 20 }} }}
   lasts: {{ unit: seconds, expr: rearguard_deployment_duration_seconds }}
   rollbacks: {{ unit: count, expr: rearguard_rollbacks_in_24h }}
@@ -258,6 +259,34 @@ fn s3_12_a_calendar_opens_and_closes_a_trigger_to_the_second() {
 }
 
 #[test]
+fn s3_12_a_calendar_acts_at_its_boundary_itself_and_not_at_the_next_answer() {
+    let triggers = "  - { name: Errors, when: faults > 1%, for: 30s, during: market, then: { page: oncall } }\n  - { name: Row, when: faults > 1%, for: 2 in a row, during: market, then: { page: oncall } }";
+    let mut life = Life::first(setup(triggers));
+    // Answers come at 1797 s, 1802 s and so on: the market opens at 1800 s, and closes at 25,200 s.
+    life.live(1787, 1797, "v1", 0.02, 9.0);
+    let explained = life.replay.engine().explain(&"Errors".into(), at(1797)).remove(0);
+    assert_eq!(
+        explained.waits_for,
+        ["it is judged during market only, which it has not been for 28m57s; it is again in 3s"]
+    );
+    life.live(1797, 1842, "v1", 0.02, 9.0);
+    let explained = life.replay.engine().explain(&"Errors".into(), at(1842)).remove(0);
+    assert_eq!(explained.waits_for.last().unwrap(), "its time is over in 6h29m18s");
+    life.live(25_187, 25_207, "v1", 0.02, 9.0);
+    assert_eq!(
+        life.story(&["shop/"]).iter().map(|line| line.split(": ").next().unwrap()).collect::<Vec<_>>(),
+        [
+            "+1800.000s  shop/Errors is pending, fires after 30s",
+            "+1802.000s  shop/Row is pending",
+            "+1807.000s  shop/Row FIRES",
+            "+1830.000s  shop/Errors FIRES",
+            "+25200.000s  shop/Errors is no longer judged",
+            "+25200.000s  shop/Row is no longer judged",
+        ]
+    );
+}
+
+#[test]
 fn s4_03_a_deployment_that_takes_too_long_fires_while_it_still_runs() {
     let triggers = "  - { name: DeploymentTimeout, when: lasts > 30m, then: { page: oncall } }";
     let mut life = Life::first(setup(triggers));
@@ -328,7 +357,7 @@ fn s0_07_the_baseline_is_what_was_before_the_switch() {
     assert_eq!(
         life.story(&["baseline"]),
         [
-            "+300.000s  shop: baseline of speed is 10, the mean of 24 samples",
+            "+300.000s  shop: baseline of speed is 10/s, the mean of 24 samples",
             "+300.000s  shop/Collapse is pending, fires after 30s: speed < 50% of baseline, measured 4.9/s",
             "+330.000s  shop/Collapse FIRES: speed < 50% of baseline, measured 4.9/s",
             "+330.000s  incident I1 opens, high, shop: speed < 50% of baseline for 30s: measured 4.9/s",
@@ -347,7 +376,7 @@ fn a_baseline_that_cannot_be_relied_on_is_refused_with_its_reason() {
     let cases: [(&str, i64, f64, &str); 4] = [
         ("too few", 60, 10.0, "only 12 of 20 samples in the 2m before it"),
         ("nothing", 0, 10.0, "there was no sample in the 2m before it"),
-        ("zero", 300, 0.0, "its mean was 0: nothing can be a share of that"),
+        ("zero", 300, 0.0, "its mean was 0/s: nothing can be a share of that"),
         ("no number", 300, f64::NAN, "it was not a number (no traffic?)"),
     ];
     for (case, seconds, speed, why) in cases {
@@ -372,15 +401,51 @@ fn a_baseline_that_cannot_be_relied_on_is_refused_with_its_reason() {
 
 #[test]
 fn what_was_measured_in_an_incident_is_no_baseline() {
-    let triggers = format!("{COLLAPSE}\n  - {{ name: Never, when: speed > 1/s, then: {{ page: oncall }} }}");
-    let mut life = Life::first(setup(&triggers));
-    life.live(0, 300, "v1", 0.0, 10.0);
-    life.tell(300, start("v2"));
-    life.live(300, 310, "v1", 0.0, 10.0);
-    assert_eq!(
-        life.story(&["NO baseline"]),
-        ["+300.000s  shop: NO baseline of speed: incident I1 was open before it (Never)"]
-    );
+    // What is high is about everything; what is not is about what it reads.
+    let cases = [
+        ("errors > 1%", "critical", false),
+        ("errors > 1%", "high", false),
+        ("errors > 1%", "medium", true),
+        ("errors > 1%", "low", true),
+        ("speed > 1/s", "low", false),
+        ("errors > 5% or speed > 1/s", "low", false),
+    ];
+    for (when, severity, is_normal) in cases {
+        let triggers = format!(
+            "{COLLAPSE}\n  - {{ name: Never, when: {when}, severity: {severity}, then: {{ page: oncall }} }}"
+        );
+        let mut life = Life::first(setup(&triggers));
+        life.live(0, 300, "v1", 0.02, 10.0);
+        life.tell(300, start("v2"));
+        life.live(300, 310, "v1", 0.02, 10.0);
+        let expected = match is_normal {
+            true => "+300.000s  shop: baseline of speed is 10/s, the mean of 23 samples",
+            false => "+300.000s  shop: NO baseline of speed: incident I1 was open before it (Never)",
+        };
+        assert_eq!(life.story(&["baseline of"]), [expected], "{when}, {severity}");
+    }
+}
+
+#[test]
+fn what_cannot_be_known_before_a_deployment_is_not_blindness_at_its_start() {
+    let terms = "name: Collapse, when: speed < 50% of baseline, for: 2m, min_samples: 20, no_data: hold";
+    let told = |deployed: &[f64]| {
+        let mut life = Life::first(setup(&format!("  - {{ {terms}, then: {{ page: oncall }} }}")));
+        life.live(0, 600, "v1", 0.0, 10.0);
+        life.tell(600, start("v2"));
+        for (nth, from) in (600..1000).step_by(5).enumerate() {
+            life.live(from, from + 5, "v1", 0.0, deployed[nth % deployed.len()]);
+        }
+        life.story(&["neither good nor bad", "FIRES"])
+    };
+    // The window holds twenty values 100 s later at the earliest, and until then nobody is woken.
+    assert_eq!(told(&[10.0]), [""; 0]);
+    // Three in four values are none: 120 s after the last look without anything to compare with, at 595 s, the
+    // window should have held twenty of them, and a minute later that is told.
+    let story = told(&[10.0, f64::NAN, f64::NAN, f64::NAN]);
+    let [opened, page] = story.as_slice() else { panic!("{story:#?}") };
+    assert!(opened.starts_with("+775.000s  incident I1 opens"), "{opened}");
+    assert!(opened.contains("neither good nor bad for 1m") && page.contains("page to pager"), "{story:#?}");
 }
 
 #[test]

@@ -352,6 +352,33 @@ fn levels_fire_by_themselves_and_the_higher_one_is_told() {
 }
 
 #[test]
+fn of_what_fires_at_once_the_worst_acts_and_then_what_stands_first_in_the_file() {
+    let one = |name: &str, severity: &str| {
+        format!(
+            "  - {{ name: {name}, when: errors > 2%, severity: {severity}, then: {{ rollback: back, page: oncall }} }}\n"
+        )
+    };
+    // By their names they would act in the order A, B, C.
+    let cases = [
+        ([("A", "medium"), ("B", "high"), ("C", "critical")], ["C", "B", "A"]),
+        ([("C", "high"), ("A", "high"), ("B", "high")], ["C", "A", "B"]),
+        ([("B", "low"), ("C", "high"), ("A", "low")], ["C", "B", "A"]),
+    ];
+    for (written, order) in cases {
+        let triggers: String = written.iter().map(|(name, severity)| one(name, severity)).collect();
+        let mut expected = Vec::new();
+        for (nth, name) in order.into_iter().enumerate() {
+            expected.extend([format!("5s {name} fires"), format!("5s {name} is told")]);
+            expected.push(match nth {
+                0 => "5s rollback".to_owned(),
+                _ => "5s no rollback: Joined(RollbackId(1))".to_owned(),
+            });
+        }
+        assert_eq!(story(&triggers, &[("errors", "0 0.03")]), expected, "{written:?}");
+    }
+}
+
+#[test]
 fn several_series_are_judged_as_the_trigger_says() {
     let series =
         |eu: &'static str, us: &'static str| [("by_region region=eu", eu), ("by_region region=us", us)];

@@ -129,7 +129,8 @@ impl Workload {
         (0..count).map(plan).collect()
     }
 
-    fn rule(&self, at: usize) -> String {
+    /// The text of one of them.
+    pub fn rule(&self, at: usize) -> String {
         let global = [
             "sum(rate(http_requests_total{status=~\"5..\"}[1m])) / sum(rate(http_requests_total[1m]))",
             "histogram_quantile(0.95, sum by (le) (rate(http_request_duration_seconds_bucket[1m])))",

@@ -175,7 +175,15 @@ fn triggers(triggers: &[TriggerLook], state: &State, now: Timestamp) -> Vec<Vec<
             return vec![
                 name,
                 "asleep".to_owned(),
-                format!("not judged: only during {}, since {since} ago", outside.scope),
+                match outside.until.map(|at| at.since(now).rounded()) {
+                    None => format!("not judged: only during {}, since {since} ago", outside.scope),
+                    Some(left) => {
+                        format!(
+                            "not judged: only during {}, since {since} ago, again in {left}",
+                            outside.scope
+                        )
+                    }
+                },
             ];
         }
         let seen = match (&look.verdict, &look.evidence) {

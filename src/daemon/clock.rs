@@ -56,7 +56,7 @@ impl Clock {
 
     /// Returns wall time minus engine time.
     pub fn wall_offset(&self) -> Span {
-        Span::from_millis(wall_unix_ms() - self.now().as_millis())
+        self.read().wall_offset()
     }
 }
 

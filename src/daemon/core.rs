@@ -25,7 +25,7 @@ use crate::engine::explanation::Explanation;
 use crate::engine::model::TriggerName;
 use crate::engine::series::Observation;
 use crate::engine::time::{Span, Timestamp};
-use crate::journal::{DurableEngine, Fatal, GoodSetup, Handled, Journal, SampleStore};
+use crate::journal::{ClockReading, DurableEngine, Fatal, GoodSetup, Handled, Journal, SampleStore, Turn};
 
 /// How often the loop turns when nothing happens: saves measurements, looks at the wall clock, feeds the watchdog.
 const IDLE_TURN: Duration = Duration::from_secs(1);
@@ -159,7 +159,9 @@ impl Core {
             }
             let now = self.clock.now();
             if [planned, self.wake_at].into_iter().flatten().any(|at| at <= now) {
-                let handled = self.engine.wake(&self.clock.read())?;
+                let clock = self.clock.read();
+                self.samples.append(Turn { at: clock.engine, observation: None });
+                let handled = self.engine.wake(&clock)?;
                 self.hand_out(handled);
             }
             self.keep_house()?;
@@ -177,7 +179,8 @@ impl Core {
         match message {
             Message::Observed { observation, arrived } => {
                 self.latencies.scraped(&observation.source, observation.took.to_std());
-                self.samples.append(&self.engine.engine().kept_of(&observation));
+                let kept = self.engine.engine().kept_of(&observation);
+                self.samples.append(Turn { at: clock.engine, observation: Some(kept) });
                 if let Err(failure) = &observation.answer {
                     tracing::debug!(source = %observation.source, %failure, "source failed");
                 }
@@ -187,7 +190,7 @@ impl Core {
                 }
                 self.hand_out(handled);
             }
-            Message::Happened(input) => self.handle(&input)?,
+            Message::Happened(input) => self.handle(&clock, &input)?,
             Message::Wanted { command, answer } => {
                 let handled = self.engine.handle(&clock, &Input::Command(command))?;
                 let denied = handled.events.is_empty().then(|| match handled.report.lines.first() {
@@ -208,7 +211,7 @@ impl Core {
                 let fingerprint = setup.fingerprint.clone();
                 let begun = self.engine.engine_mut().replace_setup(setup, clock.engine);
                 log::begun(&begun);
-                self.handle(&Input::SetupLoaded { fingerprint, degraded })?;
+                self.handle(&clock, &Input::SetupLoaded { fingerprint, degraded })?;
                 if let Err(error) = self.engine.ledger().save_good_setup(&files) {
                     tracing::error!(%error, "the files in force could not be kept for the next start");
                 }
@@ -222,8 +225,8 @@ impl Core {
     ///
     /// # Errors
     /// See [`Fatal`].
-    pub(super) fn handle(&mut self, input: &Input) -> Result<(), Fatal> {
-        let handled = self.engine.handle(&self.clock.read(), input)?;
+    pub(super) fn handle(&mut self, clock: &ClockReading, input: &Input) -> Result<(), Fatal> {
+        let handled = self.engine.handle(clock, input)?;
         self.hand_out(handled);
         Ok(())
     }
@@ -231,8 +234,8 @@ impl Core {
     fn hand_out(&mut self, handled: Handled) {
         let head = self.engine.head();
         self.wake_at = handled.wake_at;
-        for written in &handled.recorded {
-            self.samples.append(written);
+        for written in handled.recorded {
+            self.samples.append(Turn { at: written.at, observation: Some(written) });
         }
         for event in &handled.events {
             log::event(event);
@@ -254,10 +257,10 @@ impl Core {
 
     /// What must be done now and then, whatever happens.
     fn keep_house(&mut self) -> Result<(), Fatal> {
-        self.follow_wall_clock()?;
+        self.follow_wall_clock(&self.clock.read())?;
         // A journal that was lost is tried again, even if nothing happens.
         if self.engine.engine().state().journal_lost.is_some() {
-            self.handle(&Input::Woke)?;
+            self.handle(&self.clock.read(), &Input::Woke)?;
         }
         let seq = self.engine.head().seq;
         if seq >= self.snapshot_seq + SNAPSHOT_EVERY {
@@ -276,11 +279,11 @@ impl Core {
     }
 
     /// Tells the engine where the wall clock stands, once it stands elsewhere.
-    pub(super) fn follow_wall_clock(&mut self) -> Result<(), Fatal> {
-        let offset = self.clock.wall_offset();
+    pub(super) fn follow_wall_clock(&mut self, clock: &ClockReading) -> Result<(), Fatal> {
+        let offset = clock.wall_offset();
         let drift = offset - self.engine.engine().state().wall_offset;
         if drift > WALL_DRIFT || drift < -WALL_DRIFT {
-            self.handle(&Input::WallClock { offset })?;
+            self.handle(clock, &Input::WallClock { offset })?;
         }
         Ok(())
     }

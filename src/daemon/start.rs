@@ -93,9 +93,11 @@ pub fn start(options: &Options, inbox: &Sender<Message>) -> Result<Started, Daem
         Arc::clone(&options.witness),
     )
     .map_err(|error| DaemonError::Host(error.to_string()))?;
-    let mut core = core(options, &loaded, journal, &recovered, clock, (orders, head))?;
+    // A start is one instant, so that it can be told again as one.
+    let now = clock.read();
+    let mut core = core(options, &loaded, journal, &recovered, (clock, &now), (orders, head))?;
     let told = degraded.as_ref().map(|degraded| degraded.problem.clone());
-    begin(&mut core, &loaded, &recovered, told, lost)?;
+    begin(&mut core, &loaded, (&recovered, &now), told, lost)?;
     let head = watched_head;
     Ok(Started { loaded, degraded, core, orders: waiting_orders, dispatcher, head, tokens: Arc::new(tokens) })
 }
@@ -204,7 +206,7 @@ fn core(
     loaded: &Loaded,
     journal: Journal,
     recovered: &Recovered,
-    clock: Clock,
+    (clock, now): (Clock, &ClockReading),
     (orders, head): (mpsc::UnboundedSender<Orders>, watch::Sender<u64>),
 ) -> Result<Core, DaemonError> {
     let (mut samples, opened) =
@@ -213,10 +215,9 @@ fn core(
         tracing::warn!(aside = %aside.display(), %why, "the store of samples was damaged and begins anew");
     }
     let state = state_of(recovered)?;
-    let now = clock.read();
-    let gap = gap(recovered.clock.as_ref(), &now);
+    let gap = gap(recovered.clock.as_ref(), now);
     let mut engine = Engine::new(Arc::new(loaded.setup.clone()), state, now.engine);
-    restore(&mut engine, &mut samples, &now, gap);
+    restore(&mut engine, &mut samples, now, gap);
     let snapshot_seq = recovered.snapshot.as_ref().map_or(0, |snapshot| snapshot.seq);
     let epoch = recovered.epoch;
     Ok(Core {
@@ -263,48 +264,48 @@ fn restore(engine: &mut Engine, samples: &mut SampleStore, now: &ClockReading, g
     };
     match samples.load(now.engine - engine.retention()) {
         // Measured in a future that has not come: the clock of the last life ran ahead of what its journal knows.
-        Ok(loaded) if loaded.observations.iter().any(|observation| observation.at > now.engine) => {
+        Ok(loaded) if loaded.turns.iter().any(|turn| turn.at > now.engine) => {
             tracing::warn!("samples are not taken up: they are younger than the journal's clock");
         }
-        Ok(loaded) => engine.restore(saved, &loaded.observations),
+        Ok(loaded) => engine.restore(saved, &loaded.observations()),
         Err(error) => tracing::warn!(%error, "samples cannot be taken up; there is a gap"),
     }
 }
 
-/// Tells the engine what it woke up to, in the order in which it must know.
+/// Tells the engine what it woke up to, in the order in which it must know: what time it is, what was left, and only
+/// then what is new. In another order a page that the new files call for would be taken up as one that was left.
 fn begin(
     core: &mut Core,
     loaded: &Loaded,
-    recovered: &Recovered,
+    (recovered, now): (&Recovered, &ClockReading),
     degraded: Option<String>,
     lost: Vec<String>,
 ) -> Result<(), DaemonError> {
-    let now = core.clock.read();
     if recovered.head.seq == 0 {
         core.engine
             .create(now.clone(), recovered.journal.clone())
             .map_err(|error| DaemonError::State(error.to_string()))?;
     }
-    core.follow_wall_clock()?;
-    let fingerprint = loaded.setup.fingerprint.clone();
-    let good = degraded.is_none();
-    core.handle(&Input::SetupLoaded { fingerprint, degraded })?;
-    if good && let Err(error) = core.engine.ledger().save_good_setup(&good_setup(loaded)) {
-        tracing::error!(%error, "the files in force could not be kept for the next start");
-    }
+    core.follow_wall_clock(now)?;
     let runs = core.engine.engine().state().rollbacks.values();
     let alive = runs.filter_map(|run| match &run.phase {
         Phase::Started { effect, handle, .. } if is_alive(handle) => Some(*effect),
         _ => None,
     });
     let restart = Restart {
-        gap: gap(recovered.clock.as_ref(), &now),
+        gap: gap(recovered.clock.as_ref(), now),
         alive: alive.collect(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
     };
-    core.handle(&Input::Restarted(restart))?;
+    core.handle(now, &Input::Restarted(restart))?;
+    let fingerprint = loaded.setup.fingerprint.clone();
+    let good = degraded.is_none();
+    core.handle(now, &Input::SetupLoaded { fingerprint, degraded })?;
+    if good && let Err(error) = core.engine.ledger().save_good_setup(&good_setup(loaded)) {
+        tracing::error!(%error, "the files in force could not be kept for the next start");
+    }
     for problem in lost {
-        core.handle(&Input::StateLost { problem })?;
+        core.handle(now, &Input::StateLost { problem })?;
     }
     Ok(())
 }

@@ -2,7 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::engine::decision::{Cause, Refusal, Setup, State, TriggerState, would_roll_back};
+use crate::engine::decision::{
+    Cause, Refusal, Setup, State, TriggerState, outside_again_at, would_roll_back,
+};
 use crate::engine::evaluation::{Evidence, SourceLook, TriggerLook, Verdict, WindowFill};
 use crate::engine::model::{IncidentId, PlanName, PolicyName, Severity, TriggerName};
 use crate::engine::rules::{Trigger, WindowSpec};
@@ -82,7 +84,10 @@ fn one(
         window: window(&rule.window),
         severity: rule.severity,
         sources: sources.iter().filter(|look| rule.sources.contains(&look.source)).cloned().collect(),
-        waits_for: waits_for(rule, &look, standing.as_ref(), now),
+        waits_for: {
+            let ends = outside_again_at(state, setup, rule, now);
+            waits_for(rule, &look, standing.as_ref(), ends, now)
+        },
         state: standing,
         incident,
         rollback,
@@ -102,7 +107,7 @@ fn window(spec: &WindowSpec) -> String {
             percent(*coverage)
         ),
         WindowSpec::Share { share, of, coverage, max_gap } => format!(
-            "breached for {} of what is observed of {of}, {} of it at least; one verdict speaks for {max_gap}",
+            "breached for {} of {of}, {} of it observed; one verdict speaks for {max_gap}",
             percent(*share),
             percent(*coverage)
         ),
@@ -126,12 +131,16 @@ fn waits_for(
     rule: &Trigger,
     look: &TriggerLook,
     state: Option<&TriggerState>,
+    ends: Option<Timestamp>,
     now: Timestamp,
 ) -> Vec<String> {
     if let Some(outside) = &look.outside {
         let since = now.since(outside.since).rounded();
+        let next = outside
+            .until
+            .map_or_else(String::new, |at| format!("; it is again in {}", at.since(now).rounded()));
         return vec![format!(
-            "it is judged during {} only, which it has not been for {since}",
+            "it is judged during {} only, which it has not been for {since}{next}",
             outside.scope
         )];
     }
@@ -155,6 +164,9 @@ fn waits_for(
             waits.push("the promise must hold again before it ends".to_owned());
         }
         Some(Verdict::Breached) => waits.push(missing(&look.window)),
+    }
+    if let Some(at) = ends {
+        waits.push(format!("its time is over in {}", at.since(now).rounded()));
     }
     waits
 }

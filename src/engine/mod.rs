@@ -35,7 +35,7 @@ use evaluation::{
 };
 use explanation::Explanation;
 use model::{RollbackId, Sample, SourceName, TriggerName};
-use rules::Condition;
+use rules::{Condition, Indicator};
 use series::{Observation, Selector, Store};
 use time::{Span, Timestamp};
 
@@ -114,7 +114,7 @@ impl Engine {
         let own = self.own_answer_due(now).filter(|due| *due <= now);
         let watch = watch(&self.setup, &self.state, now);
         if own.is_none() {
-            return Input::Judged(self.measurements.look(&watch, now));
+            return Input::Judged(self.measurements.wake(&watch, now));
         }
         let promises = self.measurements.own_samples(&watch, now);
         let said = own_series::observe(&self.setup, &self.state, promises, now);
@@ -129,7 +129,8 @@ impl Engine {
         decision.events.extend(self.baselines_frozen_by(&decision.events, now));
         let measured = self.measurements.wake_at(&self.watch(now), now);
         let own = self.own_answer_due(now);
-        decision.wake_at = [decision.wake_at, measured, own].into_iter().flatten().min();
+        let boundary = decision::next_boundary(&self.state, &self.setup, now);
+        decision.wake_at = [decision.wake_at, measured, own, boundary].into_iter().flatten().min();
         decision
     }
 
@@ -143,9 +144,10 @@ impl Engine {
             // What was noticed has happened since the answer before.
             let noticed = (*origin == Origin::Detected).then_some(pace).flatten().map(|pace| pace.every);
             let until = event.at - noticed.unwrap_or(Span::ZERO);
-            let trouble = self.state.trouble_of(target);
+            let trouble =
+                |indicator: &Indicator| self.state.trouble_with(&self.setup.rules, target, indicator);
             let watch = self.watch(now);
-            let baselines = self.measurements.freeze(target, until, trouble.as_deref(), &watch);
+            let baselines = self.measurements.freeze(target, until, trouble, &watch);
             frozen.extend(baselines.into_iter().map(|(indicator, baseline)| Event {
                 at: event.at,
                 what: Happening::BaselineFrozen { target: target.clone(), indicator, baseline },
@@ -211,7 +213,19 @@ impl Engine {
 
     /// Returns what every trigger looks like.
     pub fn trigger_looks(&self) -> Vec<TriggerLook> {
-        self.measurements.triggers(&self.watch(self.state.now))
+        self.looks(self.state.now)
+    }
+
+    /// Returns what every trigger looks like, and of those whose time it is not when it comes again.
+    fn looks(&self, now: Timestamp) -> Vec<TriggerLook> {
+        let mut looks = self.measurements.triggers(&self.watch(now));
+        for look in &mut looks {
+            let rule = self.setup.rules.triggers.get(&(look.key.target.clone(), look.key.trigger.clone()));
+            if let (Some(outside), Some(rule)) = (&mut look.outside, rule) {
+                outside.until = decision::within_again_at(&self.state, &self.setup, rule, now);
+            }
+        }
+        looks
     }
 
     /// Returns what Rearguard tells of promises and budgets as series of its own.
@@ -236,7 +250,7 @@ impl Engine {
         Status {
             now,
             sources: self.measurements.sources(),
-            triggers: self.measurements.triggers(&watch),
+            triggers: self.looks(now),
             objectives: self.measurements.objectives(&watch, now),
             budgets: self.measurements.budgets(&watch, now),
             alerts: self.measurements.alerts(),
@@ -249,7 +263,7 @@ impl Engine {
 
     /// Explains every trigger of a name; of one with levels, every level. Empty where there is none.
     pub fn explain(&self, name: &TriggerName, now: Timestamp) -> Vec<Explanation> {
-        let looks = self.measurements.triggers(&self.watch(now));
+        let looks = self.looks(now);
         let sources = self.measurements.sources();
         explanation::explain(name, (&self.setup, &self.state), (looks, &sources), now)
     }
@@ -282,7 +296,8 @@ fn watch<'a>(setup: &'a Setup, state: &'a State, now: Timestamp) -> Watch<'a> {
         external_labels: &setup.external_labels,
         external_url: &setup.external_url,
         checks: state.rollbacks.iter().flat_map(|(id, rollback)| checks(setup, *id, rollback)).collect(),
-        disturbed: state.disturbed(),
+        disturbed: state.disturbed(&setup.rules),
+        deployed: state.deployed(),
         scopes: decision::scopes(state, setup, now),
         baselines: &state.baselines,
         wall_offset: state.wall_offset,

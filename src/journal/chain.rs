@@ -116,6 +116,14 @@ pub struct Link {
 }
 
 impl Link {
+    /// Reads the event back, with what its step has printed.
+    ///
+    /// # Errors
+    /// The body is not an event.
+    pub fn event(&self) -> Result<Event, serde_json::Error> {
+        serde_json::from_str(&outputs::put_together(&self.body, self.output.as_deref())?)
+    }
+
     /// Returns the hash that this content has behind `head`.
     pub(super) fn hash_behind(&self, head: Head) -> ChainHash {
         head.hash.followed_by(self.seq, self.at.as_millis(), self.wall_unix_ms, self.version, &self.body)

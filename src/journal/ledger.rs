@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::chain::{ChainHash, NotRecordable};
 use crate::engine::decision::{Effect, Event};
-use crate::engine::time::Timestamp;
+use crate::engine::time::{Span, Timestamp};
 
 /// Where a journal ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -28,6 +28,13 @@ pub struct ClockReading {
     pub boottime_ms: i64,
     /// The wall clock, in milliseconds of Unix time.
     pub wall_unix_ms: i64,
+}
+
+impl ClockReading {
+    /// Returns wall time minus engine time.
+    pub fn wall_offset(&self) -> Span {
+        Span::from_millis(self.wall_unix_ms - self.engine.as_millis())
+    }
 }
 
 /// What becomes durable together, or not at all.

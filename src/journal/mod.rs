@@ -39,6 +39,6 @@ pub use outputs::DROPPED;
 pub use reader::{IncidentRow, IncidentsWanted, ReadError, Reader, Record, Resolution};
 pub use recovery::{Recovered, Snapshot};
 pub use retention::{Dropped, Retention};
-pub use samples::{LoadedSamples, SampleStore, SamplesError, SamplesOpened};
+pub use samples::{LoadedSamples, SampleStore, SamplesError, SamplesOpened, Turn};
 pub use store::{GoodSetup, Journal};
 pub use verification::{Anchored, Entry, Verified};

@@ -60,7 +60,7 @@ fn write_row(connection: &Connection, at: &Place, what: &Happening) -> Done {
                 at.unix_ms
             ],
         ),
-        Happening::IncidentResolved { incident, reason } => run(
+        Happening::IncidentResolved { incident, reason, .. } => run(
             connection,
             "UPDATE incidents
              SET state = 'resolved', resolved_at_ms = ?2, resolved_unix_ms = ?3, resolution = ?4 WHERE id = ?1",

@@ -1,10 +1,15 @@
-//! What was measured, in `samples.sqlite`: so that windows go on after a restart.
+//! What was measured, in `samples.sqlite`: so that windows go on after a restart, and so that what was decided can be
+//! decided again.
+//!
+//! For the second, answers alone would not do: an answer is judged when it is heard, which is later than when it was
+//! asked for, and windows become full and sources fall silent between answers. So every [`Turn`] is kept with its time.
 //!
 //! A store of its own with `synchronous = NORMAL`: it is written once per interval, a power cut may take the last
 //! interval, and that is a gap, not a lie. For the same reason a damaged store is set aside and made anew, and a row
 //! that does not match its checksum is left out whole (E2: there is no half an answer).
 
 mod codec;
+mod row;
 
 use std::collections::{BTreeSet, HashMap};
 use std::fs::OpenOptions;
@@ -17,11 +22,12 @@ use serde::de::DeserializeOwned;
 use sha2::{Digest, Sha256};
 
 use self::codec::Numbered;
+use self::row::Row;
 use super::database::{self, Durability};
 use super::error::Fault;
-use crate::engine::model::{Labels, Sample, SourceName};
-use crate::engine::series::{Observation, SourceFailure};
-use crate::engine::time::{Span, Timestamp};
+use crate::engine::model::Labels;
+use crate::engine::series::Observation;
+use crate::engine::time::Timestamp;
 
 /// The store's name in the state directory.
 const FILE: &str = "samples.sqlite";
@@ -30,7 +36,7 @@ const FILE: &str = "samples.sqlite";
 const APPLICATION_ID: i32 = 0x5247_534d;
 
 /// The version of the tables below. A store of another version is set aside: its content is worth a gap.
-const VERSION: i32 = 1;
+const VERSION: i32 = 2;
 
 const TABLES: &str = "
     CREATE TABLE labels (
@@ -38,16 +44,17 @@ const TABLES: &str = "
         body TEXT NOT NULL,              -- JSON
         digest BLOB NOT NULL
     ) STRICT;
-    CREATE TABLE observations (
-        id INTEGER PRIMARY KEY,          -- the order in which they were heard
-        at_ms INTEGER NOT NULL,          -- engine time
-        source TEXT NOT NULL,
+    CREATE TABLE turns (
+        id INTEGER PRIMARY KEY,          -- the order in which they were taken
+        turn_ms INTEGER NOT NULL,        -- engine time at which the engine took it
+        at_ms INTEGER NOT NULL,          -- engine time at which the source was asked, else turn_ms
+        source TEXT,                     -- NULL where nothing was heard: the engine looked at its deadlines
         took_ms INTEGER NOT NULL,
         failure TEXT,                    -- JSON; NULL where there is an answer
         samples BLOB NOT NULL,
         digest BLOB NOT NULL             -- the first 8 bytes of a SHA-256 over the rest
     ) STRICT;
-    CREATE INDEX observations_at ON observations (at_ms);
+    CREATE INDEX turns_at ON turns (at_ms);
     CREATE TABLE windows (
         id INTEGER PRIMARY KEY CHECK (id = 1),
         body TEXT NOT NULL,              -- JSON
@@ -64,10 +71,19 @@ pub struct SampleStore {
     /// Every label set in the file.
     numbers: HashMap<Labels, i64>,
     next_number: i64,
-    /// Observations that wait for the next flush.
-    pending: Vec<Observation>,
+    /// Turns that wait for the next flush.
+    pending: Vec<Turn>,
     /// Whether label sets have come since the last look for unused ones.
     grown: bool,
+}
+
+/// One turn of the engine on measurements: what it heard, and when it took that in.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Turn {
+    /// The engine time that it was judged and decided at.
+    pub at: Timestamp,
+    /// What a source said; `None` where the engine looked at its deadlines without having heard anything.
+    pub observation: Option<Observation>,
 }
 
 /// What opening the store has found.
@@ -79,51 +95,34 @@ pub struct SamplesOpened {
     pub set_aside: Option<(PathBuf, String)>,
 }
 
-/// Observations that were kept.
+/// Turns that were kept.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct LoadedSamples {
-    /// Those that are sound, in the order in which they were heard.
-    pub observations: Vec<Observation>,
+    /// Those that are sound, in the order in which they were taken.
+    pub turns: Vec<Turn>,
     /// How many were damaged and left out: gaps.
     pub unreadable: usize,
 }
 
+impl LoadedSamples {
+    /// Returns what was heard, in that order.
+    pub fn observations(self) -> Vec<Observation> {
+        self.turns.into_iter().filter_map(|turn| turn.observation).collect()
+    }
+}
+
 /// Why samples were not written or read. The daemon goes on: its windows are in memory.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("`{}`: {problem} (observations not kept for the next restart: {lost}); {remedy}", path.display())]
+#[error("`{}`: {problem} (turns not kept for the next restart: {lost}); {remedy}", path.display())]
 pub struct SamplesError {
     /// The file.
     pub path: PathBuf,
     /// What went wrong.
     pub problem: String,
-    /// How many pending observations were dropped, so that memory stays bounded.
+    /// How many pending turns were dropped, so that memory stays bounded.
     pub lost: usize,
     /// What to do about it.
     pub remedy: &'static str,
-}
-
-/// An observation as it is stored.
-#[derive(Clone, Debug)]
-struct Row {
-    at_ms: i64,
-    source: String,
-    took_ms: i64,
-    failure: Option<String>,
-    samples: Vec<u8>,
-}
-
-impl Row {
-    fn digest(&self) -> [u8; 8] {
-        let failure = self.failure.as_deref().unwrap_or_default();
-        let mut hasher = Sha256::new()
-            .chain_update(self.at_ms.to_be_bytes())
-            .chain_update(self.took_ms.to_be_bytes())
-            .chain_update([u8::from(self.failure.is_some())]);
-        for part in [self.source.as_bytes(), failure.as_bytes(), &self.samples] {
-            hasher = hasher.chain_update((part.len() as u64).to_be_bytes()).chain_update(part);
-        }
-        first_eight(hasher)
-    }
 }
 
 impl SampleStore {
@@ -144,9 +143,9 @@ impl SampleStore {
         Ok((store, opened))
     }
 
-    /// Takes an observation; it is written at the next [`SampleStore::flush`].
-    pub fn append(&mut self, observation: &Observation) {
-        self.pending.push(observation.clone());
+    /// Takes a turn; it is written at the next [`SampleStore::flush`].
+    pub fn append(&mut self, turn: Turn) {
+        self.pending.push(turn);
     }
 
     /// Writes everything that was appended, in one transaction.
@@ -164,7 +163,7 @@ impl SampleStore {
         write(self).map_err(|fault| self.give_up(&fault, pending.len()))
     }
 
-    /// Returns the observations that were made at `since` or later, in the order in which they were heard.
+    /// Returns the turns whose source was asked at `since` or later, in the order in which they were taken.
     ///
     /// # Errors
     /// The file cannot be read.
@@ -173,7 +172,7 @@ impl SampleStore {
         self.read(since).map_err(|fault| self.give_up(&fault, 0))
     }
 
-    /// Forgets observations that were made before `before`, and label sets that no observation has any more.
+    /// Forgets turns whose source was asked before `before`, and label sets that no observation has any more.
     ///
     /// Meant to be called a few times per hour: looking for unused label sets reads the whole store.
     ///
@@ -244,10 +243,10 @@ impl SampleStore {
         Ok(SamplesOpened { created: file.created, set_aside })
     }
 
-    /// Writes observations and the label sets that are new in them.
+    /// Writes turns and the label sets that are new in them.
     ///
     /// After an error the numbers given out here are not in the file; they are read anew with it.
-    fn write(&mut self, observations: &[Observation]) -> Result<(), Fault> {
+    fn write(&mut self, turns: &[Turn]) -> Result<(), Fault> {
         let Some(connection) = &self.connection else {
             return Err(Fault::Damaged("it is not open".to_owned()));
         };
@@ -256,11 +255,12 @@ impl SampleStore {
             let mut keep_labels =
                 transaction.prepare_cached("INSERT INTO labels (id, body, digest) VALUES (?1, ?2, ?3)")?;
             let mut keep = transaction.prepare_cached(
-                "INSERT INTO observations (at_ms, source, took_ms, failure, samples, digest)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+                "INSERT INTO turns (turn_ms, at_ms, source, took_ms, failure, samples, digest)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
             )?;
-            for observation in observations {
-                let samples = observation.answer.as_deref().unwrap_or_default();
+            for turn in turns {
+                let answer = turn.observation.as_ref().map(|observation| observation.answer.as_deref());
+                let samples = answer.and_then(Result::ok).unwrap_or_default();
                 let mut numbered = Vec::with_capacity(samples.len());
                 for sample in samples {
                     let labels = match self.numbers.get(&sample.labels) {
@@ -277,15 +277,17 @@ impl SampleStore {
                     };
                     numbered.push(Numbered { labels, at: sample.at, value: sample.value });
                 }
-                let row = Row {
-                    at_ms: observation.at.as_millis(),
-                    source: observation.source.as_str().to_owned(),
-                    took_ms: observation.took.as_millis(),
-                    failure: observation.answer.as_ref().err().map(json).transpose()?,
-                    samples: codec::encode(observation.at, numbered),
-                };
+                let row = Row::of(turn, numbered)?;
                 let digest = row.digest();
-                keep.execute(params![row.at_ms, row.source, row.took_ms, row.failure, row.samples, digest])?;
+                keep.execute(params![
+                    row.turn_ms,
+                    row.at_ms,
+                    row.source,
+                    row.took_ms,
+                    row.failure,
+                    row.samples,
+                    digest
+                ])?;
             }
         }
         transaction.commit()?;
@@ -295,22 +297,23 @@ impl SampleStore {
     fn read(&self, since: Timestamp) -> Result<LoadedSamples, Fault> {
         let sets: HashMap<i64, &Labels> = self.numbers.iter().map(|(set, number)| (*number, set)).collect();
         let mut statement = self.connection()?.prepare(
-            "SELECT at_ms, source, took_ms, failure, samples, digest FROM observations
+            "SELECT turn_ms, at_ms, source, took_ms, failure, samples, digest FROM turns
              WHERE at_ms >= ?1 ORDER BY id",
         )?;
         let mut rows = statement.query([since.as_millis()])?;
         let mut loaded = LoadedSamples::default();
         while let Some(row) = rows.next()? {
-            let digest: Vec<u8> = row.get(5)?;
+            let digest: Vec<u8> = row.get(6)?;
             let row = Row {
-                at_ms: row.get(0)?,
-                source: row.get(1)?,
-                took_ms: row.get(2)?,
-                failure: row.get(3)?,
-                samples: row.get(4)?,
+                turn_ms: row.get(0)?,
+                at_ms: row.get(1)?,
+                source: row.get(2)?,
+                took_ms: row.get(3)?,
+                failure: row.get(4)?,
+                samples: row.get(5)?,
             };
-            match observation(&row, &digest, &sets) {
-                Some(observation) => loaded.observations.push(observation),
+            match row.turn(&digest, &sets) {
+                Some(turn) => loaded.turns.push(turn),
                 None => loaded.unreadable += 1,
             }
         }
@@ -319,7 +322,7 @@ impl SampleStore {
 
     fn remove(&mut self, before: Timestamp) -> Result<(), Fault> {
         let transaction = self.connection()?.unchecked_transaction()?;
-        transaction.execute("DELETE FROM observations WHERE at_ms < ?1", [before.as_millis()])?;
+        transaction.execute("DELETE FROM turns WHERE at_ms < ?1", [before.as_millis()])?;
         let unused = if self.grown { unused_labels(&transaction, &self.numbers)? } else { BTreeSet::new() };
         for number in &unused {
             transaction.prepare_cached("DELETE FROM labels WHERE id = ?1")?.execute([number])?;
@@ -406,31 +409,10 @@ fn read_labels(connection: &Connection) -> Result<(HashMap<Labels, i64>, i64), F
     Ok((numbers, last))
 }
 
-/// Returns the observation that a row holds, or `None` where it is damaged.
-fn observation(row: &Row, digest: &[u8], sets: &HashMap<i64, &Labels>) -> Option<Observation> {
-    if digest != row.digest() {
-        return None;
-    }
-    let at = Timestamp::from_millis(row.at_ms);
-    let answer = match &row.failure {
-        Some(failure) => Err(serde_json::from_str::<SourceFailure>(failure).ok()?),
-        None => {
-            let numbered = codec::decode(at, &row.samples)?;
-            let sample = |one: Numbered| {
-                let labels = (*sets.get(&one.labels)?).clone();
-                Some(Sample { labels, at: one.at, value: one.value })
-            };
-            Ok(numbered.into_iter().map(sample).collect::<Option<Vec<_>>>()?)
-        }
-    };
-    let source = SourceName::from(row.source.as_str());
-    Some(Observation { source, at, took: Span::from_millis(row.took_ms), answer })
-}
-
 /// Returns the numbers of label sets that no observation has.
 fn unused_labels(connection: &Connection, numbers: &HashMap<Labels, i64>) -> Result<BTreeSet<i64>, Fault> {
     let mut unused: BTreeSet<i64> = numbers.values().copied().collect();
-    let mut statement = connection.prepare("SELECT at_ms, samples FROM observations")?;
+    let mut statement = connection.prepare("SELECT at_ms, samples FROM turns")?;
     let mut rows = statement.query([])?;
     while let Some(row) = rows.next()? {
         let at = Timestamp::from_millis(row.get(0)?);

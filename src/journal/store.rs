@@ -13,7 +13,7 @@ use super::ledger::{Batch, ClockReading, CommitError, Head, Ledger};
 use super::lock::StateLock;
 use super::projection::{self, number};
 use super::schema::{self, fact};
-use super::{outputs, reader, recovery};
+use super::{reader, recovery};
 use crate::engine::decision::{Effect, EffectClass, Event};
 use crate::engine::model::JournalId;
 
@@ -296,7 +296,5 @@ fn insert_intent(connection: &Connection, seq: u64, effect: &Effect) -> rusqlite
 
 /// Reads an event back from its row.
 pub(super) fn decode(link: &Link) -> Result<Event, Fault> {
-    outputs::put_together(&link.body, link.output.as_deref())
-        .and_then(|body| serde_json::from_str(&body))
-        .map_err(|error| Fault::Damaged(format!("event {} is unreadable: {error}", link.seq)))
+    link.event().map_err(|error| Fault::Damaged(format!("event {} is unreadable: {error}", link.seq)))
 }

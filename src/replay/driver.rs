@@ -6,7 +6,7 @@ use super::memory::MemoryLedger;
 use super::queue::Queue;
 use crate::engine::Engine;
 use crate::engine::decision::{Effect, Event, Input, Restart, Setup};
-use crate::engine::evaluation::{MAX_RESTORE_GAP, SavedMeasurements};
+use crate::engine::evaluation::SavedMeasurements;
 use crate::engine::model::EffectId;
 use crate::engine::series::Observation;
 use crate::engine::time::{Span, Timestamp};
@@ -54,7 +54,7 @@ pub struct Replay {
 impl Replay {
     /// Rebuilds an engine from `ledger` as the daemon does at its start; decides nothing yet.
     ///
-    /// `saved` is taken up unless the gap since the last commit is longer than windows are good for.
+    /// Windows that were `saved` are taken up unless the gap since the last commit is longer than they are good for.
     ///
     /// # Errors
     /// Events that do not fit each other.
@@ -72,8 +72,7 @@ impl Replay {
         let state = recover_state(snapshot, &events)?;
         let gap = Self::gap(&ledger, &clock);
         let mut engine = Engine::new(setup, state, clock.engine);
-        let observations = if gap <= MAX_RESTORE_GAP { saved.observations } else { Vec::new() };
-        engine.restore(saved.measurements.after(gap), &observations);
+        engine.restore(saved.measurements.after(gap), &saved.observations);
         let (epoch, head) = (ledger.open(), ledger.head());
         let engine = DurableEngine::new(engine, ledger, epoch, head, Arc::new(|_| {}));
         Ok(Self { engine, clock, queue: Queue::default(), wake_at: None, slip: Span::ZERO })
@@ -94,10 +93,10 @@ impl Replay {
             all.events.extend(self.engine.ledger().events().last().cloned());
         }
         let fingerprint = self.engine.engine().setup().fingerprint.clone();
-        let offset = self.wall_offset();
+        let offset = self.clock.wall_offset();
         let inputs = [
-            Input::Restarted(Restart { gap, alive, version: String::new() }),
             Input::WallClock { offset },
+            Input::Restarted(Restart { gap, alive, version: String::new() }),
             Input::SetupLoaded { fingerprint, degraded: None },
         ];
         for input in inputs {
@@ -135,26 +134,30 @@ impl Replay {
         self.advance(at);
         let queued = self.queue.next_at().is_some_and(|due| due <= at);
         let what = if queued { self.queue.pop().map(|(_, what)| what) } else { None };
+        let handled = self.take(what.as_ref())?;
+        Ok(Some(Stepped { what, handled }))
+    }
+
+    /// Takes one thing in, now, whether or not anything else is due; `None` is a look at every deadline.
+    ///
+    /// For callers who know what happened when, in place of [`Replay::step`].
+    ///
+    /// # Errors
+    /// See [`Fatal`].
+    pub fn take(&mut self, what: Option<&Timed>) -> Result<Handled, Fatal> {
         let reading = self.reading();
-        let handled = match &what {
-            Some(Timed::Observation(observation)) => {
-                let handled = self.engine.observe(&reading, observation)?;
-                self.wake_at = handled.wake_at;
-                handled
-            }
-            Some(Timed::Input(input)) => self.input(&reading, input)?,
+        let handled = match what {
+            Some(Timed::Observation(observation)) => self.engine.observe(&reading, observation)?,
+            Some(Timed::Input(input)) => self.engine.handle(&reading, input)?,
             Some(Timed::Setup(setup)) => {
                 self.engine.engine_mut().replace_setup(Arc::clone(setup), self.clock.engine);
                 let fingerprint = setup.fingerprint.clone();
-                self.input(&reading, &Input::SetupLoaded { fingerprint, degraded: None })?
+                self.engine.handle(&reading, &Input::SetupLoaded { fingerprint, degraded: None })?
             }
-            None => {
-                let handled = self.engine.wake(&reading)?;
-                self.wake_at = handled.wake_at;
-                handled
-            }
+            None => self.engine.wake(&reading)?,
         };
-        Ok(Some(Stepped { what, handled }))
+        self.wake_at = handled.wake_at;
+        Ok(handled)
     }
 
     /// Runs until `until`; `answer` says what each effect leads to, and when.
@@ -208,12 +211,8 @@ impl Replay {
     /// Sets the wall clock forward, or back; the engine hears of it at once.
     pub fn jump_wall(&mut self, by: Span) {
         self.clock.wall_unix_ms += by.as_millis();
-        let offset = self.wall_offset();
+        let offset = self.clock.wall_offset();
         self.schedule(self.clock.engine, Timed::Input(Input::WallClock { offset }));
-    }
-
-    fn wall_offset(&self) -> Span {
-        Span::from_millis(self.clock.wall_unix_ms - self.clock.engine.as_millis())
     }
 
     /// Returns the clocks.

@@ -14,4 +14,4 @@ mod timeline;
 pub use driver::{Replay, Saved, Stepped, Timed};
 pub use memory::{CommitFate, Doom, MemoryLedger};
 pub use queue::Queue;
-pub use timeline::timeline;
+pub use timeline::{timeline, timeline_difference};

@@ -1,6 +1,7 @@
 //! The daemon from end to end: the real program as a process, real sockets, and what its users see of it.
 
 mod actuators;
+mod again;
 mod api;
 mod application;
 mod audit;
@@ -16,6 +17,7 @@ mod modes;
 mod restart;
 mod state;
 mod supervision;
+mod timeline;
 
 /// Checks that `text` holds every one of `phrases`.
 #[track_caller]

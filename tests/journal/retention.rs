@@ -201,7 +201,11 @@ fn an_open_incident_keeps_its_whole_story_and_a_closed_one_goes_whole() {
     assert_eq!(tables(directory.path()), kept);
     // Nothing more goes as long as it is open.
     assert_eq!(drop_all(&mut engine, &keep(1, 1), 2000), None);
-    let resolved = Happening::IncidentResolved { incident: IncidentId(2), reason: "over".to_owned() };
+    let resolved = Happening::IncidentResolved {
+        incident: IncidentId(2),
+        reason: "over".to_owned(),
+        tasks: std::collections::BTreeMap::new(),
+    };
     let (epoch, head) = (engine.ledger().epoch(), engine.head());
     let batch =
         batch(epoch, head.seq, vec![Event { at: Timestamp::from_millis(900 * HOUR), what: resolved }]);

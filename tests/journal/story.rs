@@ -194,7 +194,11 @@ pub fn incident() -> Vec<(Vec<Happening>, Vec<Effect>)> {
                     reason: "proven".to_owned(),
                 },
                 Happening::TriggerCleared { key: key(), evidence: None, removed: false },
-                Happening::IncidentResolved { incident, reason: "error_rate < 1% for 2m".to_owned() },
+                Happening::IncidentResolved {
+                    incident,
+                    reason: "error_rate < 1% for 2m".to_owned(),
+                    tasks: std::collections::BTreeMap::new(),
+                },
                 Happening::Stopping,
             ],
             vec![],

@@ -300,6 +300,8 @@ impl<'a> Story<'a> {
                 {
                     return format!("met {at}");
                 }
+                // People's tasks outlive it.
+                (Happening::IncidentResolved { tasks, .. }, Clock::Task(own)) if tasks.contains_key(own) => {}
                 (Happening::IncidentResolved { .. }, _) => return format!("over with the incident, {at}"),
                 _ => {}
             }

@@ -29,8 +29,8 @@ const INCIDENTS_PER_NAME: usize = 50;
 const EXPRESSION_SHOWN: usize = 200;
 
 /// An alert with its route; for those that share an incident, the worst one stands for all.
-struct Routed<'a> {
-    alert: &'a AlertJudgement,
+pub(super) struct Routed<'a> {
+    pub(super) alert: &'a AlertJudgement,
     route: &'a Route,
     /// How many there are under this key.
     count: usize,
@@ -68,18 +68,14 @@ fn route<'a>(setup: &'a Setup, labels: &Labels) -> Option<&'a Route> {
 }
 
 impl Draft<'_> {
-    /// Takes in every alert that there is.
-    pub(super) fn take_alerts(&mut self, judged: &AlertsJudged) {
-        let routed = self.routed(judged);
-        for (key, routed) in &routed {
-            self.take_alert(key, routed);
-        }
-        self.end_vanished(judged, &routed);
+    /// Ends what is no longer among the alerts that there are, and looks at the rules that fail.
+    pub(super) fn end_alerts(&mut self, judged: &AlertsJudged, routed: &BTreeMap<TriggerKey, Routed<'_>>) {
+        self.end_vanished(judged, routed);
         self.take_failing_rules(judged);
     }
 
     /// Sorts alerts by what they lead to. What has no route is shown and leads nowhere.
-    fn routed<'b>(&mut self, judged: &'b AlertsJudged) -> BTreeMap<TriggerKey, Routed<'b>>
+    pub(super) fn routed<'b>(&mut self, judged: &'b AlertsJudged) -> BTreeMap<TriggerKey, Routed<'b>>
     where
         Self: 'b,
     {
@@ -120,7 +116,7 @@ impl Draft<'_> {
         routed
     }
 
-    fn take_alert(&mut self, key: &TriggerKey, routed: &Routed<'_>) {
+    pub(super) fn take_alert(&mut self, key: &TriggerKey, routed: &Routed<'_>) {
         let alert = routed.alert;
         match (self.state().triggers.get(key), alert.state) {
             (None, state) => {
@@ -236,7 +232,7 @@ fn join<'a>(
 }
 
 /// Reads the label `severity`, in the words that are in use; anything else is medium.
-fn severity_of(labels: &Labels) -> Severity {
+pub(super) fn severity_of(labels: &Labels) -> Severity {
     match labels.get("severity").unwrap_or_default().to_ascii_lowercase().as_str() {
         "critical" | "page" | "emergency" => Severity::Critical,
         "high" | "error" => Severity::High,

@@ -9,7 +9,7 @@ use super::deployment::{DeploymentResult, Origin};
 use super::effect::{DeliveryReport, MessageKind, StepHandle, StepResult};
 use super::event::{Cause, CheckSeen, Happening, Outcome, Refusal};
 use super::rollback::Phase;
-use crate::engine::evaluation::{ALERT_NAME, Evidence, Mean, TriggerKey, Verdict};
+use crate::engine::evaluation::{ALERT_NAME, Evidence, TriggerKey, Verdict};
 use crate::engine::model::ReceiverName;
 use crate::engine::rules::Unit;
 
@@ -111,7 +111,7 @@ impl fmt::Display for Happening {
             Self::IncidentOpened { incident, target, severity, reason, .. } => {
                 write!(f, "incident {incident} opens, {severity}, {target}: {}", OneLine(reason))
             }
-            Self::IncidentResolved { incident, reason } => {
+            Self::IncidentResolved { incident, reason, .. } => {
                 write!(f, "incident {incident} is resolved: {}", OneLine(reason))
             }
             Self::RollbackDecided { rollback, incident, target, plan, steps, .. } => {
@@ -209,12 +209,12 @@ fn describe_deployment(what: &Happening, f: &mut fmt::Formatter<'_>) -> fmt::Res
         Happening::DeploymentEnded { deployment, result, reason } => {
             write!(f, "deployment {deployment} {result}: {}", OneLine(reason))
         }
-        Happening::BaselineFrozen { target, indicator, baseline } => match &baseline.value {
-            Mean::Of(value) => {
+        Happening::BaselineFrozen { target, indicator, baseline } => match baseline.told() {
+            Ok(value) => {
                 let samples = counted(usize::try_from(baseline.samples).unwrap_or(usize::MAX), "sample");
                 write!(f, "{target}: baseline of {indicator} is {value}, the mean of {samples}")
             }
-            Mean::Refused(why) => {
+            Err(why) => {
                 write!(f, "{target}: NO baseline of {indicator}: {}", OneLine(why))
             }
         },

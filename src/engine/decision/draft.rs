@@ -1,6 +1,7 @@
 //! A decision in the making: events are applied to a scratch copy as they are decided, so that each one sees the last.
 
 use std::borrow::Cow;
+use std::collections::BTreeSet;
 
 use super::effect::Effect;
 use super::event::{Event, Happening};
@@ -17,6 +18,8 @@ pub(super) struct Draft<'a> {
     pub(super) events: Vec<Event>,
     pub(super) effects: Vec<Effect>,
     pub(super) report: Report,
+    /// The keys under which it was told in this decision that a rollback did not work out.
+    pub(super) told_now: BTreeSet<String>,
 }
 
 impl<'a> Draft<'a> {
@@ -24,7 +27,8 @@ impl<'a> Draft<'a> {
         // Time never goes backwards in here, whatever the caller's clock did (E8).
         let now = now.max(state.now);
         let state = Cow::Borrowed(state);
-        Self { setup, now, state, events: Vec::new(), effects: Vec::new(), report: Report::default() }
+        let (events, effects, report) = (Vec::new(), Vec::new(), Report::default());
+        Self { setup, now, state, events, effects, report, told_now: BTreeSet::new() }
     }
 
     /// Returns the state with every event of this decision in it.

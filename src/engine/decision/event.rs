@@ -249,6 +249,9 @@ pub enum Happening {
         incident: IncidentId,
         /// Why it counts as over.
         reason: String,
+        /// The tasks of people that go on, with their limits. In records of before they did, none does.
+        #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+        tasks: BTreeMap<String, Timestamp>,
     },
     /// A rollback was decided and begins.
     RollbackDecided {

@@ -14,7 +14,9 @@ impl State {
         let over: Vec<_> = self
             .incidents
             .iter()
-            .filter(|(id, incident)| incident.resolved_at.is_some() && !busy.contains(id))
+            .filter(|(id, incident)| {
+                incident.resolved_at.is_some() && !busy.contains(id) && incident.tasks_left.is_empty()
+            })
             .map(|(id, _)| *id)
             .collect();
         for id in over.iter().rev().skip(ENDED_REMEMBERED) {

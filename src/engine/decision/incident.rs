@@ -8,7 +8,7 @@ use super::effect::{DeliveryReport, MessageKind};
 use super::event::{Cause, Happening, Refusal};
 use super::firing::Firing;
 use super::placeholders::fill_text;
-use super::state::TriggerState;
+use super::state::{Incident, TriggerState};
 use crate::engine::evaluation::{Judged, Judgement, Silence, TriggerKey, UnknownReason, Verdict, WindowFill};
 use crate::engine::model::{
     IncidentId, Labels, PolicyName, ReceiverName, Severity, SourceName, TargetName, TriggerName,
@@ -41,19 +41,11 @@ impl Draft<'_> {
         // Before new triggers fire: a rollback that has just been proven frees its target.
         self.take_checks(&judged.checks);
         self.take_outside(&judged.outside);
-        for judgement in &judged.judgements {
-            self.take_judgement(judgement);
-        }
-        if let Some(alerts) = &judged.alerts {
-            self.take_alerts(alerts);
-        }
+        self.take_in_order(judged);
     }
 
-    fn take_judgement(&mut self, judgement: &Judgement) {
+    pub(super) fn take_judgement(&mut self, trigger: &Trigger, judgement: &Judgement) {
         let key = &judgement.key;
-        let Some(trigger) = self.setup.rules.triggers.get(&(key.target.clone(), key.trigger.clone())) else {
-            return;
-        };
         let subject = key.trigger.to_string();
         let state = self.state().triggers.get(key).cloned();
         match (&state, &judgement.verdict) {
@@ -343,7 +335,9 @@ impl Draft<'_> {
 
     fn resolve(&mut self, incident: IncidentId, reason: &str) {
         self.page_resolved(incident, reason);
-        self.emit(Happening::IncidentResolved { incident, reason: reason.to_owned() });
+        let known = self.state().incidents.get(&incident);
+        let tasks = known.map(Incident::tasks_to_go_on).unwrap_or_default();
+        self.emit(Happening::IncidentResolved { incident, reason: reason.to_owned(), tasks });
     }
 
     /// Lets go of what rules and sources that are gone have left behind.
@@ -463,6 +457,10 @@ fn words(verdict: &Verdict) -> String {
 fn thresholds(condition: &Condition) -> String {
     let written = |compare: &&Compare| match compare.threshold {
         Threshold::Fixed(value) => crate::engine::evaluation::shown(value, compare.indicator.unit),
+        Threshold::OfBaseline { factor, bound: Some(bound) } => {
+            let bound = crate::engine::evaluation::shown(bound, compare.indicator.unit);
+            format!("{factor}x baseline, bound {bound}")
+        }
         relative @ Threshold::OfBaseline { .. } => relative.to_string(),
     };
     condition.compares().iter().map(written).collect::<Vec<_>>().join(", ")

@@ -18,9 +18,11 @@ mod forgetting;
 mod incident;
 pub mod input;
 pub mod link;
+mod normal;
 mod paging;
 mod pairs;
 pub mod placeholders;
+mod precedence;
 mod recommend;
 pub mod rollback;
 mod scopes;
@@ -40,7 +42,7 @@ pub use effect::{
 pub use event::{Cause, CheckSeen, EVENT_VERSION, Event, Happening, Outcome, Refusal};
 pub use input::{Command, EffectOutcome, Input, Restart};
 pub use rollback::{Phase, Rollback};
-pub use scopes::scopes;
+pub use scopes::{next_boundary, outside_again_at, scopes, within_again_at};
 pub use setup::{AtMost, Level, Mode, OnError, Plan, Policy, Setup, Step, StepAction, Target, Verify};
 pub use state::{IllegalTransition, Incident, State, TriggerState, apply};
 
@@ -69,6 +71,10 @@ pub struct Decision {
 /// Decides what follows from `input`. The same arguments give the same decision (E1).
 pub fn decide(state: &State, setup: &Setup, now: Timestamp, input: &Input) -> Decision {
     let mut draft = Draft::new(state, setup, now);
+    // What is done at the very limit of its clock is late, whichever of both is heard first.
+    if let Input::Judged(_) | Input::Woke | Input::EffectFinished { .. } | Input::Command(_) = input {
+        draft.tell_overdue();
+    }
     match input {
         Input::Restarted(restart) => {
             draft.emit(Happening::Restarted(restart.clone()));
@@ -80,7 +86,6 @@ pub fn decide(state: &State, setup: &Setup, now: Timestamp, input: &Input) -> De
         Input::Woke => {
             draft.wake_rollbacks();
             draft.escalate();
-            draft.tell_overdue();
             draft.wake_deployments();
         }
         Input::EffectStarted { effect, handle } => draft.take_start(*effect, handle),

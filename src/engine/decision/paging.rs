@@ -109,7 +109,7 @@ impl Draft<'_> {
     /// Tells that a clock of an incident is over, under a key of its own.
     pub(super) fn page_overdue(&mut self, id: IncidentId, clock: &Clock, due_at: Timestamp) {
         let (Some(facts), Some(incident)) = (self.facts(id), self.state().incidents.get(&id)) else { return };
-        let within = due_at.since(incident.opened_at);
+        let within = incident.allowed(clock, due_at);
         let summary =
             format!("{}: OVERDUE: {} within {within}: {}", facts.target, clock.missed(), facts.reason);
         let mut details = self.run_lines(incident);
@@ -119,7 +119,10 @@ impl Draft<'_> {
         if let Clock::Task(task) = clock {
             details.push(format!("Look whether somebody is on it. In time, `rearguard incident done {id} '{task}'` stops the clock."));
         }
-        let key = format!("{}-overdue", id.global(&facts.journal));
+        if incident.resolved_at.is_some() {
+            details.push("The incident itself is over.".to_owned());
+        }
+        let key = overdue_key(&facts);
         let severity = facts.severity;
         self.page(id, MessageKind::Trigger, key, severity, summary, details);
     }
@@ -179,6 +182,7 @@ impl Draft<'_> {
             for incident in told {
                 let key = format!("{}-rollback", incident.global(&facts.journal));
                 let (summary, details) = (summary.clone(), details.clone());
+                self.told_now.insert(key.clone());
                 self.page(incident, MessageKind::Trigger, key, Severity::Critical, summary, details);
             }
         }
@@ -203,17 +207,31 @@ impl Draft<'_> {
         let summary = format!("{}: {}: {reason}", facts.target, facts.cause);
         let lasted = self.now.since(incident.since).rounded();
         let details = vec![format!("It lasted {lasted}. It had been opened because: {}", facts.reason)];
+        // A page that would be taken back in the instant in which it goes out would reach nobody. That a rollback did not
+        // work out calls for somebody although the condition has cleared meanwhile: that page is left to whoever takes it,
+        // and there is one all-clear.
+        let told_now = self.told_now.clone();
         for (key, receivers) in incident.open_keys.clone() {
-            let message = self.message(
-                facts.clone(),
-                MessageKind::Resolve,
-                key,
-                facts.severity,
-                summary.clone(),
-                details.clone(),
-            );
+            if told_now.contains(&key) {
+                continue;
+            }
+            let (facts, severity) = (facts.clone(), facts.severity);
+            let (summary, details) = (summary.clone(), details.clone());
+            let message = self.message(facts, MessageKind::Resolve, key, severity, summary, details);
             self.send(id, message, &receivers, &Before::default());
         }
+    }
+
+    /// Closes the page about what was late at an incident that is over.
+    pub(super) fn page_not_late(&mut self, id: IncidentId, reason: &str) {
+        let (Some(facts), Some(incident)) = (self.facts(id), self.state().incidents.get(&id)) else { return };
+        let key = overdue_key(&facts);
+        let Some(receivers) = incident.open_keys.get(&key).cloned() else { return };
+        let summary = format!("{}: {}: {reason}", facts.target, facts.cause);
+        let details = vec!["Nothing is late any more; the incident itself is over.".to_owned()];
+        let severity = facts.severity;
+        let message = self.message(facts, MessageKind::Resolve, key, severity, summary, details);
+        self.send(id, message, &receivers, &Before::default());
     }
 
     fn page(
@@ -334,4 +352,9 @@ impl Draft<'_> {
             }
         }
     }
+}
+
+/// The key of pages about clocks that are over.
+fn overdue_key(facts: &IncidentFacts) -> String {
+    format!("{}-overdue", facts.incident.global(&facts.journal))
 }

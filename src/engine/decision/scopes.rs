@@ -1,6 +1,6 @@
 //! Which times it is for each target, and what follows for triggers that are outside of theirs.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::deployment::DeploymentPhase;
 use super::draft::Draft;
@@ -8,7 +8,8 @@ use super::event::{Cause, Happening};
 use super::setup::Setup;
 use super::state::State;
 use crate::engine::evaluation::{OutOfScope, Scopes, TriggerKey};
-use crate::engine::model::TargetName;
+use crate::engine::model::{CalendarName, TargetName};
+use crate::engine::rules::{During, Scope, Trigger};
 use crate::engine::time::Timestamp;
 
 /// Returns which times it is for every target that a rule asks about; nothing where none does.
@@ -21,6 +22,52 @@ pub fn scopes(state: &State, setup: &Setup, now: Timestamp) -> BTreeMap<TargetNa
         }
     }
     scopes
+}
+
+/// Returns when the next calendar opens or closes that some trigger's `during` names: at that very instant the trigger
+/// comes into its time, or leaves it.
+pub fn next_boundary(state: &State, setup: &Setup, now: Timestamp) -> Option<Timestamp> {
+    let words = setup.rules.triggers.values().flat_map(|trigger| &trigger.during);
+    let named: BTreeSet<&CalendarName> = words.filter_map(|word| calendar_of(&word.scope)).collect();
+    named.into_iter().filter_map(|name| changes_at(state, setup, name, now)).min()
+}
+
+/// Returns when a trigger that is outside of its times is within them again, at the earliest; `None` where that hangs on
+/// more than calendars.
+pub fn within_again_at(state: &State, setup: &Setup, trigger: &Trigger, now: Timestamp) -> Option<Timestamp> {
+    let scopes = scopes_of(state, setup, &trigger.target, now);
+    let unmet = |word: &&During| scopes.unmet(std::slice::from_ref(*word)).is_some();
+    let changes = trigger
+        .during
+        .iter()
+        .filter(unmet)
+        .map(|word| calendar_of(&word.scope).and_then(|name| changes_at(state, setup, name, now)));
+    // All of them must be true, so the last one counts.
+    changes.collect::<Option<Vec<_>>>()?.into_iter().max()
+}
+
+/// Returns when the first of the calendars changes by which a trigger is within its times.
+pub fn outside_again_at(
+    state: &State,
+    setup: &Setup,
+    trigger: &Trigger,
+    now: Timestamp,
+) -> Option<Timestamp> {
+    let calendars = trigger.during.iter().filter_map(|word| calendar_of(&word.scope));
+    calendars.filter_map(|name| changes_at(state, setup, name, now)).min()
+}
+
+fn calendar_of(scope: &Scope) -> Option<&CalendarName> {
+    match scope {
+        Scope::Calendar(name) => Some(name),
+        Scope::Deployment | Scope::Soak | Scope::Stage(_) => None,
+    }
+}
+
+fn changes_at(state: &State, setup: &Setup, name: &CalendarName, now: Timestamp) -> Option<Timestamp> {
+    let wall_ms = (now + state.wall_offset).as_millis();
+    let change = setup.calendars.get(name)?.next_change(wall_ms)?;
+    Some(Timestamp::from_millis(change) - state.wall_offset)
 }
 
 /// Returns which times it is for one target.

@@ -116,6 +116,15 @@ pub struct Incident {
     /// The clocks that run: by when what must have happened.
     #[serde(default, with = "pairs")]
     pub due: BTreeMap<Clock, Timestamp>,
+    /// Since when a rollback is owed, where that was not from the beginning on.
+    #[serde(default)]
+    pub owed_since: Option<Timestamp>,
+    /// The tasks of people that go on although it is over, with their limits.
+    #[serde(default)]
+    pub tasks_left: BTreeMap<String, Timestamp>,
+    /// The tasks of people that were not done in time, and have not been done since.
+    #[serde(default)]
+    pub late_tasks: BTreeSet<String>,
     /// The plans that were run for it, each at most once (E3).
     pub ran: BTreeMap<PlanName, RollbackId>,
     /// Why a wanted rollback was not begun, if one was not.
@@ -326,6 +335,9 @@ impl State {
                     policy: policy.clone(),
                     escalated: 0,
                     due: due.clone(),
+                    owed_since: None,
+                    tasks_left: BTreeMap::new(),
+                    late_tasks: BTreeSet::new(),
                     ran: BTreeMap::new(),
                     refused: None,
                     recommended: None,
@@ -334,19 +346,19 @@ impl State {
                 self.incidents.insert(*incident, opened);
             }
             Happening::Overdue { incident, clock, .. } => self.stop_clock(*incident, clock)?,
-            Happening::TaskDone { incident, task, .. } => {
-                self.stop_clock(*incident, &Clock::Task(task.clone()))?;
-            }
+            Happening::TaskDone { incident, task, .. } => self.end_task(*incident, task)?,
             Happening::Escalated { incident, notify, .. } => self.escalate(*incident, notify)?,
-            Happening::IncidentResolved { incident, .. } => {
-                self.open_mut(*incident)?.resolved_at = Some(event.at);
+            Happening::IncidentResolved { incident, tasks, .. } => {
+                let incident = self.open_mut(*incident)?;
+                (incident.resolved_at, incident.tasks_left) = (Some(event.at), tasks.clone());
                 self.forget_old();
             }
             Happening::RollbackRecommended { incident, recommended, .. } => {
                 self.open_mut(*incident)?.recommended = Some(recommended.clone());
             }
             Happening::RollbackNotBegun { incident, refusal, .. } => {
-                self.open_mut(*incident)?.refused = Some(refusal.clone());
+                let refused = Some(refusal.clone());
+                self.open_mut(*incident)?.note_wanted(event.at, |incident| incident.refused = refused);
             }
             _ => {}
         }
@@ -376,7 +388,9 @@ impl State {
         if owner.ran.contains_key(plan) {
             return Err(format!("{incident} has run {plan} before"));
         }
-        owner.ran.insert(plan.clone(), *rollback);
+        owner.note_wanted(event.at, |owner| {
+            owner.ran.insert(plan.clone(), *rollback);
+        });
         self.next_rollback = rollback.0 + 1;
         let state = self.targets.entry(target.clone()).or_default();
         state.in_flight = Some(*rollback);

@@ -290,6 +290,28 @@ fn e11_only_whole_arguments_are_placeholders_and_options_cannot_be_smuggled_in()
 }
 
 #[test]
+fn a_partial_rollback_of_what_has_cleared_meanwhile_keeps_its_page_and_sends_one_all_clear() {
+    let mut story = Story::new(setup());
+    story.at(1).fire("Errors");
+    for _ in 0..2 {
+        story.at(10).end_step(StepResult::Succeeded);
+    }
+    assert_eq!(deliveries(&story.at(20).judge("Errors", Verdict::Holds, false)), [], "it still runs");
+    let effects = story.at(40).feed(Input::Woke);
+    assert!(story.said("R1 is PARTIAL") && story.said("incident I1 is resolved"), "{:#?}", story.lines);
+    let sent: Vec<(&str, MessageKind)> = effects
+        .iter()
+        .filter_map(|effect| match effect {
+            Effect::Deliver(sent) if sent.receiver.as_str() == "pd" => {
+                Some((sent.message.dedup_key.as_str(), sent.message.kind))
+            }
+            _ => None,
+        })
+        .collect();
+    assert_eq!(sent, [("j-I1-rollback", MessageKind::Trigger), ("j-I1", MessageKind::Resolve)]);
+}
+
+#[test]
 fn e3_two_triggers_at_once_make_one_rollback_and_two_incidents() {
     let mut story = Story::new(setup());
     assert_eq!(acts(&story.fire("Errors")), 1);

@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::engine::evaluation::shown;
 use crate::engine::model::stored_number;
+use crate::engine::rules::Unit;
 use crate::engine::time::{Span, Timestamp};
 
 /// Until this age the traffic is taken as the same; beyond it, only the same hour of day is comparable.
@@ -25,6 +27,9 @@ pub struct Baseline {
     pub max_age: Span,
     /// The means of the hours of the day (UTC, 0 to 23) before it was frozen, where they are kept.
     pub by_hour: BTreeMap<u8, f64>,
+    /// What the value means; `None` of one that was frozen before this was written down.
+    #[serde(default)]
+    pub unit: Option<Unit>,
 }
 
 /// A mean, or the reason why there is none.
@@ -38,6 +43,18 @@ pub enum Mean {
 }
 
 impl Baseline {
+    /// Returns the mean as people read it, or why there is none.
+    ///
+    /// # Errors
+    /// Why there is none that may be relied on.
+    pub fn told(&self) -> Result<String, &str> {
+        match (&self.value, self.unit) {
+            (Mean::Of(value), Some(unit)) => Ok(shown(*value, unit)),
+            (Mean::Of(value), None) => Ok(value.to_string()),
+            (Mean::Refused(why), _) => Err(why),
+        }
+    }
+
     /// Returns the value to compare with at `now`; `wall_offset` tells which hour of the day that is.
     ///
     /// # Errors
@@ -81,6 +98,7 @@ mod tests {
             until: h(9),
             max_age: Span::from_secs(48 * 3600),
             by_hour: by_hour.iter().copied().collect(),
+            unit: None,
         };
         let plain = baseline(Mean::Of(10.0), &[]);
         // (hours, value).
@@ -112,5 +130,16 @@ mod tests {
         assert_eq!(hour_of_day(Timestamp::ZERO, Span::ZERO), 0);
         assert_eq!(hour_of_day(Timestamp::ZERO, Span::from_secs(-1)), 23);
         assert_eq!(hour_of_day(Timestamp::from_millis(86_400_000 * 3 + 3_599_999), Span::from_secs(3600)), 1);
+    }
+
+    #[test]
+    fn it_is_told_in_its_unit_and_one_of_before_that_was_written_down_can_be_read() {
+        let text = r#"{"value": {"of": 0.000029834}, "samples": 20, "from": 0, "until": 9, "max_age": 60000, "by_hour": {}}"#;
+        let old: Baseline = serde_json::from_str(text).unwrap();
+        assert_eq!(old.told(), Ok("0.000029834".to_owned()));
+        let new = Baseline { unit: Some(Unit::Seconds), ..old };
+        assert_eq!(new.told(), Ok("29.8us".to_owned()));
+        let refused = Baseline { value: Mean::Refused("no traffic".to_owned()), ..new };
+        assert_eq!(refused.told(), Err("no traffic"));
     }
 }

@@ -18,7 +18,7 @@ use crate::engine::rules::{Across, Condition, Indicator, Trigger};
 use crate::engine::series::{FailureKind, Interest, Observation, Selector, SourceFailure, Sources, Store};
 use crate::engine::time::{Span, Timestamp};
 use judge::{Watched, Windows, key_of};
-use measure::Eyes;
+use measure::{Eyes, Seen};
 use promises::Promises;
 pub use promises::{SavedBudget, SavedPromises};
 use versions::version_selector;
@@ -238,9 +238,13 @@ impl Measurements {
         self.count_events(source, watch, now);
         self.note_hours(source, watch, now);
         let rules = watch.rules.triggers.values().filter(|rule| rule.sources.contains(source));
-        let (within, outside) = self.within_scope(rules, watch, now);
-        let judgements: Vec<Judgement> =
-            within.into_iter().flat_map(|rule| self.judge(rule, source, watch, now)).collect();
+        let (within, mut outside) = self.within_scope(rules, watch, now);
+        let (mut judgements, left) = self.cross_boundaries(Some(source), watch, now);
+        outside.extend(left);
+        let context = EvalContext { wall_offset: watch.wall_offset, ..EvalContext::at(now) };
+        let seen = Seen::default();
+        let judge = |rule: &Arc<Trigger>| self.judge(rule, source, watch, (&context, &seen));
+        judgements.extend(within.into_iter().flat_map(judge));
         let checks = watch.checks.iter().filter_map(|check| self.check(check, source, watch, now)).collect();
         self.keep_scores(source, watch, now);
         let mut judged = self.look(watch, now);
@@ -249,6 +253,19 @@ impl Measurements {
         judged.outside = outside;
         judged.versions =
             watch.versions.iter().filter_map(|(target, detect)| self.version(target, detect)).collect();
+        judged
+    }
+
+    /// Looks at what has changed by itself: triggers whose time has come or is over, and all that [`Measurements::look`]
+    /// looks at.
+    pub fn wake(&mut self, watch: &Watch<'_>, now: Timestamp) -> Judged {
+        let (entered, outside) = self.cross_boundaries(None, watch, now);
+        let mut judged = self.look(watch, now);
+        // What was judged just now has its own window in it already.
+        let is_new = |due: &Judgement| entered.iter().all(|judgement| judgement.key != due.key);
+        judged.judgements.retain(is_new);
+        judged.judgements.extend(entered);
+        judged.outside = outside;
         judged
     }
 
@@ -407,7 +424,9 @@ impl Measurements {
         let (met, evidence) = if now < check.not_before {
             (Err(Verdict::NoData), None)
         } else {
-            self.measure(check.condition, Eyes { target: check.target, watch, context: &context })
+            let seen = Seen::default();
+            let eyes = Eyes { target: check.target, watch, context: &context, seen: &seen };
+            self.measure(check.condition, eyes)
         };
         // A verification's condition says what is good.
         let verdict = match met {

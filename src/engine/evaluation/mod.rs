@@ -29,5 +29,5 @@ pub use verdict::{
     CheckKey, CheckVerdict, Evidence, Judged, Judgement, OutOfScope, Silence, TriggerKey, UnknownReason,
     Verdict, WindowFill,
 };
-pub use watch::{Check, DetectVersion, Memory, SourcePace, Watch};
+pub use watch::{Check, DetectVersion, Disturbed, Memory, SourcePace, Watch};
 pub use window::{Mark, Window};

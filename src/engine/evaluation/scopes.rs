@@ -47,4 +47,7 @@ pub struct Outside {
     pub scope: String,
     /// Since when none of its observations was within.
     pub since: Timestamp,
+    /// When its time comes again, at the earliest; `None` where no calendar tells.
+    #[serde(default)]
+    pub until: Option<Timestamp>,
 }

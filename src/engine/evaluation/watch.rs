@@ -39,6 +39,22 @@ pub struct Memory {
     pub keep: Vec<Selector>,
 }
 
+/// Where what is measured now is not what is normal: something is new, or wrong.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Disturbed {
+    /// The targets of which nothing is normal.
+    pub targets: BTreeSet<TargetName>,
+    /// What else is not normal.
+    pub indicators: BTreeSet<(TargetName, IndicatorName)>,
+}
+
+impl Disturbed {
+    /// Returns whether an indicator of a target is not what is normal.
+    pub fn contains(&self, of: &(TargetName, IndicatorName)) -> bool {
+        self.targets.contains(&of.0) || self.indicators.contains(of)
+    }
+}
+
 /// One condition of a verification that is under way.
 #[derive(Clone, Copy, Debug)]
 pub struct Check<'a> {
@@ -67,8 +83,10 @@ pub struct Watch<'a> {
     pub memory: &'a Memory,
     /// Verifications under way.
     pub checks: Vec<Check<'a>>,
-    /// The targets at which something is wrong or new: what is measured there now is not what is normal.
-    pub disturbed: BTreeSet<TargetName>,
+    /// Where what is measured now is not what is normal.
+    pub disturbed: Disturbed,
+    /// The targets of which a deployment is under way or soaks: for them there should be something to compare with.
+    pub deployed: BTreeSet<TargetName>,
     /// Which times it is for the targets that rules with `during` guard.
     pub scopes: BTreeMap<TargetName, Scopes>,
     /// What indicators were before the deployments: without an entry, relative thresholds cannot be judged.

@@ -1,10 +1,11 @@
 //! Sustained windows: a promise must be broken for a while before it counts.
 //!
 //! Two families. *Time*: `60s` is what it is in Prometheus, breached at every observation for 60 s, counted from the first
-//! breach; `80% of 60s` is a share of the time that was observed. A verdict speaks for the time after it until the next
+//! breach; `80% of 60s` is 48 s of breach within the last 60 s. A verdict speaks for the time after it until the next
 //! verdict, but for no longer than `max_gap`; time that nothing speaks for counts neither as breached nor as healthy, and
-//! a window fires only where enough of it is covered. *Observations*: `3 in 5m`, `11 in a row`, and the nominal form
-//! count breaches and nothing else. Nothing ever fires from a gap alone: the last verdict must be a breach.
+//! a window fires only where enough of it is covered: the share is of the whole window, so what was not seen makes it
+//! harder to prove and never easier. *Observations*: `3 in 5m`, `11 in a row`, and the nominal form count breaches and
+//! nothing else. Nothing ever fires from a gap alone: the last verdict must be a breach.
 
 use std::collections::VecDeque;
 
@@ -224,12 +225,11 @@ impl Window {
         seen_now && self.is_bad(terms, now) && is_share(covered(), terms.coverage, terms.of)
     }
 
-    /// Returns whether what was observed of the window is as bad as it takes, however little that is.
+    /// Returns whether the window is as bad as it takes, whatever the last verdict said and however much was covered.
     fn is_bad(&self, terms: Terms, now: Timestamp) -> bool {
         let Some(since) = self.since else { return false };
         let Some(share) = terms.share else { return now.since(since) >= terms.of };
-        let breached = self.time(Mark::Breached, terms, now);
-        is_share(breached, share, breached + self.time(Mark::Holds, terms, now))
+        is_share(self.time(Mark::Breached, terms, now), share, terms.of)
     }
 
     /// Returns how much of the window that ends at `now` is proven to be what `wanted` says.

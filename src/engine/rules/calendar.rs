@@ -26,6 +26,9 @@ pub struct Calendar {
     pub except: BTreeSet<Date>,
 }
 
+/// How many days are looked at for the next change: more than a month of excepted days is no calendar that opens.
+const LOOK_AHEAD_DAYS: usize = 40;
+
 /// A day of the week; Monday is the first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct DayOfWeek(i8);
@@ -46,6 +49,32 @@ impl Calendar {
         near.into_iter()
             .flatten()
             .any(|date| self.opening(date).is_some_and(|(opens, closes)| opens <= at && at < closes))
+    }
+
+    /// Returns when it opens or closes next after an instant, both in milliseconds of Unix time. `None` where it does
+    /// neither within a month.
+    pub fn next_change(&self, unix_ms: i64) -> Option<i64> {
+        let at = Instant::from_millisecond(unix_ms).ok()?;
+        let mut date = self.time_zone.to_datetime(at).date().yesterday().ok()?;
+        // Where the stretch ends in which it is open now; days that touch are one stretch.
+        let mut open_until: Option<Instant> = None;
+        for _ in 0..LOOK_AHEAD_DAYS {
+            if let Some((opens, closes)) = self.opening(date) {
+                match open_until {
+                    None if opens > at => return Some(opens.as_millisecond()),
+                    None if closes > at => open_until = Some(closes),
+                    Some(end) if opens <= end => open_until = Some(end.max(closes)),
+                    Some(end) => return Some(end.as_millisecond()),
+                    None => {}
+                }
+            }
+            date = date.tomorrow().ok()?;
+        }
+        // One that is open until the last day that was looked at may go on.
+        let last = date.yesterday().ok()?;
+        open_until
+            .filter(|end| self.time_zone.to_datetime(*end).date() < last)
+            .map(|end| end.as_millisecond())
     }
 
     /// Returns when it opens and closes for `date`; `None` where it does not open.

@@ -14,7 +14,7 @@ use super::condition::{self, Comparing, InUnit, Parsed};
 use super::diagnostic::{Diagnostic, Findings, Place, SourceFile, name_hint, placeholder_hint};
 use super::during;
 use super::prometheus::{self, GroupDefaults};
-use super::set::{Compare, Condition, Indicator, RuleSet, Test, Then};
+use super::set::{Compare, Condition, Indicator, Position, RuleSet, Test, Then};
 use super::written::{self, RuleFile, WrittenIndicator, WrittenThen};
 use super::yaml::{self, Scalar};
 use crate::engine::model::{
@@ -87,7 +87,7 @@ pub fn compile(rule_files: RuleFiles<'_>, catalog: &Catalog, out: &mut Findings)
     let mut first_places: BTreeMap<(TargetName, TriggerName), Place> = BTreeMap::new();
     let mut pending = Vec::new();
     let mut groups = Vec::new();
-    for file in rule_files.files {
+    for (nth, file) in rule_files.files.iter().enumerate() {
         let written = match yaml::parse(file) {
             Ok(Some(root)) if prometheus::is_imported(&root) => {
                 groups.extend(prometheus::compile(&root, file, &catalog.group_defaults, out));
@@ -105,7 +105,7 @@ pub fn compile(rule_files: RuleFiles<'_>, catalog: &Catalog, out: &mut Findings)
                 continue;
             }
         };
-        let scope = FileScope::of(file, &written, catalog, out);
+        let scope = FileScope::of((nth, file), &written, catalog, out);
         if !catalog.targets.contains_key(&scope.target) {
             compiled.indicators.set_incomplete();
         }
@@ -148,6 +148,8 @@ pub fn compile(rule_files: RuleFiles<'_>, catalog: &Catalog, out: &mut Findings)
 /// What one file's expressions and triggers may refer to.
 struct FileScope {
     file: SourceFile,
+    /// Which file it is, in the order of loading.
+    nth: usize,
     target: TargetName,
     /// The sources that the file names, unknown ones included: they have been reported.
     sources: BTreeSet<SourceName>,
@@ -157,7 +159,12 @@ struct FileScope {
 }
 
 impl FileScope {
-    fn of(file: &SourceFile, written: &RuleFile, catalog: &Catalog, out: &mut Findings) -> Self {
+    fn of(
+        (nth, file): (usize, &SourceFile),
+        written: &RuleFile,
+        catalog: &Catalog,
+        out: &mut Findings,
+    ) -> Self {
         if let Some(target) = &written.target {
             check_target(target, catalog, out);
         }
@@ -173,7 +180,12 @@ impl FileScope {
         }
         let target = written.target.as_ref().map_or("", |target| target.value.as_str());
         let (target, paces) = (target.into(), catalog.sources.clone());
-        Self { file: file.clone(), target, sources, paces, reach: catalog.limits.reach }
+        Self { file: file.clone(), nth, target, sources, paces, reach: catalog.limits.reach }
+    }
+
+    /// Returns where something of this file stands among all files.
+    fn position(&self, place: &Place) -> Position {
+        Position { file: self.nth, line: place.line, column: place.column }
     }
 
     /// Returns the time between two answers of the slowest source that the file names.

@@ -26,7 +26,7 @@ pub use diagnostic::{Diagnostic, Findings, Level, Place, SourceFile};
 pub use groups::{Group, GroupRule, GroupRuleKind, Route};
 pub use set::{
     Absence, Across, Budget, BurnRate, Clear, Clock, Compare, Comparison, Condition, During, Enforcement,
-    Indicator, LevelOf, NoData, Objectives, PAGE_AFTER, Promise, RuleSet, Scope, Scoring, Test, Then,
-    Threshold, Trigger, Unit, Weights, WindowSpec,
+    Indicator, LevelOf, NoData, Objectives, PAGE_AFTER, Position, Promise, RuleSet, Scope, Scoring, Test,
+    Then, Threshold, Trigger, Unit, Weights, WindowSpec,
 };
 pub use template::Template;

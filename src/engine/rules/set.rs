@@ -84,6 +84,8 @@ pub struct Trigger {
     pub name: TriggerName,
     /// What it guards.
     pub target: TargetName,
+    /// Where it stands in the files.
+    pub position: Position,
     /// The sources whose observations make it be judged.
     pub sources: BTreeSet<SourceName>,
     /// What is bad when it is met.
@@ -121,6 +123,17 @@ pub struct Trigger {
     /// Hash of what decides whether the window fills: everything but texts, severity and consequences. Equal across a
     /// reload means that the window is kept; a better summary or another plan does not lose it.
     pub fingerprint: String,
+}
+
+/// Where a trigger stands in the files. Of triggers that fire at one instant and are equally bad, the first one acts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Position {
+    /// The file, in the order in which files are loaded.
+    pub file: usize,
+    /// Its line.
+    pub line: usize,
+    /// Its column.
+    pub column: usize,
 }
 
 /// What must have happened some time after the decision that opened an incident.
@@ -230,6 +243,7 @@ impl Trigger {
             sources: when.sources(),
             name,
             target,
+            position: Position::default(),
             when,
             given: None,
             min_samples: 0,

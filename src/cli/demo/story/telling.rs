@@ -142,7 +142,7 @@ impl Teller {
                 let text = format!("{incident} at {target}, {severity}: {}", cause_words(cause, reason));
                 say(Mark::Bad, "incident", text)
             }
-            Happening::IncidentResolved { incident, reason } => {
+            Happening::IncidentResolved { incident, reason, .. } => {
                 say(Mark::Good, "resolved", format!("{incident}: {reason}"))
             }
             Happening::PageDecided { incident, message, deliveries, tried, .. } => {

@@ -259,7 +259,14 @@ pub fn story(sabotage: Option<Sabotage>) -> Vec<Item> {
             let reason = "the condition is no longer met".to_owned();
             let over = "trading-app: ErrorRateHigh: the condition is no longer met";
             script.message(36_900, MessageKind::Resolve, INCIDENT_KEY, over, pagerduty_works);
-            script.event(36_900, Happening::IncidentResolved { incident: IncidentId(1), reason });
+            script.event(
+                36_900,
+                Happening::IncidentResolved {
+                    incident: IncidentId(1),
+                    reason,
+                    tasks: std::collections::BTreeMap::new(),
+                },
+            );
         }
         Some(Sabotage::Actuator) => {
             script.step(27_920, 0, 4, StepResult::Succeeded, "deployments are frozen\n");

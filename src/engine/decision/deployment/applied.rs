@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::record::{Deployment, DeploymentPhase, NoReturn};
-use crate::engine::decision::event::{Cause, Event, Happening, Outcome};
+use crate::engine::decision::event::{Event, Happening, Outcome};
 use crate::engine::decision::rollback::Phase;
 use crate::engine::decision::state::{State, TargetState};
 use crate::engine::model::{DeploymentId, RollbackId, TargetName};
@@ -122,22 +122,10 @@ impl State {
         }
     }
 
-    /// Returns why what is measured at a target now is not its normal state, where an incident says so.
-    pub fn trouble_of(&self, target: &TargetName) -> Option<String> {
-        let open = self.incidents.iter().find(|(_, incident)| {
-            incident.target == *target
-                && incident.resolved_at.is_none()
-                && matches!(incident.cause, Cause::Trigger(_) | Cause::Silent(_))
-        });
-        open.map(|(id, incident)| format!("incident {id} was open before it ({})", incident.cause))
-    }
-
-    /// Returns the targets at which something is wrong or new.
-    pub fn disturbed(&self) -> BTreeSet<TargetName> {
-        let open = self.incidents.values().filter(|incident| incident.resolved_at.is_none());
-        let wrong = open.filter(|incident| matches!(incident.cause, Cause::Trigger(_) | Cause::Silent(_)));
-        let new = self.targets.iter().filter(|(_, known)| known.deployments.active.is_some());
-        wrong.map(|incident| &incident.target).chain(new.map(|(target, _)| target)).cloned().collect()
+    /// Returns every target of which a deployment is under way or soaks.
+    pub fn deployed(&self) -> BTreeSet<TargetName> {
+        let active = self.targets.iter().filter(|(_, known)| known.deployments.active.is_some());
+        active.map(|(target, _)| target.clone()).collect()
     }
 
     /// Returns the deployment of `target` that is under way or soaks.

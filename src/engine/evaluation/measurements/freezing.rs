@@ -28,17 +28,17 @@ fn of_target<'r>(rules: &'r RuleSet, target: &TargetName) -> BTreeMap<&'r Indica
 }
 
 impl Measurements {
-    /// Freezes every baseline of `target` on what was measured until `until`. `trouble` is why nothing measured then may be
-    /// called normal, where something was wrong.
+    /// Freezes every baseline of `target` on what was measured until `until`. `trouble` tells of an indicator why what it
+    /// showed then may not be called normal, where something was wrong.
     pub fn freeze(
         &self,
         target: &TargetName,
         until: Timestamp,
-        trouble: Option<&str>,
+        trouble: impl Fn(&Indicator) -> Option<String>,
         watch: &Watch<'_>,
     ) -> Vec<(IndicatorName, Baseline)> {
         let frozen = |(name, indicator): (&IndicatorName, &Indicator)| {
-            let mut baseline = self.baseline(indicator, until, trouble, watch);
+            let mut baseline = self.baseline(indicator, until, trouble(indicator), watch);
             if let Some(hours) = self.hours.get(&(target.clone(), name.clone())) {
                 baseline.by_hour = hours.means();
             }
@@ -51,7 +51,7 @@ impl Measurements {
         &self,
         indicator: &Indicator,
         until: Timestamp,
-        trouble: Option<&str>,
+        trouble: Option<String>,
         watch: &Watch<'_>,
     ) -> Baseline {
         let spec = indicator.baseline;
@@ -59,8 +59,9 @@ impl Measurements {
         let measured = self.measured(indicator, from, until, watch);
         let samples = u32::try_from(measured.values.len()).unwrap_or(u32::MAX);
         let mean = measured.values.iter().sum::<f64>() / f64::from(samples.max(1));
+        let shown = |value| crate::engine::evaluation::shown(value, indicator.unit);
         let refusal = match trouble {
-            Some(trouble) => Some(trouble.to_owned()),
+            Some(trouble) => Some(trouble),
             None if measured.several > 0 => Some(format!("it had {} series at once", measured.several)),
             None if samples == 0 && measured.nan => Some("it was not a number (no traffic?)".to_owned()),
             None if samples == 0 => Some(format!("there was no sample in the {} before it", spec.over)),
@@ -69,15 +70,17 @@ impl Measurements {
             }
             None if !mean.is_finite() => Some("it was not finite".to_owned()),
             // In this form zero is refused too: nothing is a share of nothing.
-            None if mean <= 0.0 => Some(format!("its mean was {mean}: nothing can be a share of that")),
-            None => spec.min.filter(|min| mean < *min).map(|min| {
-                let shown = |value| crate::engine::evaluation::shown(value, indicator.unit);
-                format!("its mean of {} is below {}: that is noise", shown(mean), shown(min))
-            }),
+            None if mean <= 0.0 => {
+                Some(format!("its mean was {}: nothing can be a share of that", shown(mean)))
+            }
+            None => spec
+                .min
+                .filter(|min| mean < *min)
+                .map(|min| format!("its mean of {} is below {}: that is noise", shown(mean), shown(min))),
         };
         let value = refusal.map_or(Mean::Of(mean), Mean::Refused);
         let (max_age, by_hour) = (spec.max_age, BTreeMap::new());
-        Baseline { value, samples, from, until, max_age, by_hour }
+        Baseline { value, samples, from, until, max_age, by_hour, unit: Some(indicator.unit) }
     }
 
     /// Evaluates an indicator at the pace of its slowest source; each sample counts once, however long it is looked back to.

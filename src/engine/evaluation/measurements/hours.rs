@@ -93,7 +93,7 @@ impl Measurements {
         for (key, indicator) in &self.hourly_indicators {
             let known = self.hours.entry(key.clone()).or_default();
             let is_due = known.looked_at.is_none_or(|at| now.since(at) >= LOOK_EVERY);
-            if !is_due || watch.disturbed.contains(&key.0) || !indicator.sources().contains(source) {
+            if !is_due || watch.disturbed.contains(key) || !indicator.sources().contains(source) {
                 continue;
             }
             known.looked_at = Some(now);

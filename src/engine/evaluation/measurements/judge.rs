@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::Measurements;
-use super::measure::{Eyes, Measured, PerSeries};
+use super::measure::{Eyes, Measured, PerSeries, Seen};
 use crate::engine::evaluation::saved::SavedWindow;
 use crate::engine::evaluation::verdict::{
     Evidence, Judgement, TriggerKey, UnknownReason, Verdict, WindowFill,
@@ -37,8 +37,9 @@ pub(super) struct Watched {
     samples: VecDeque<Timestamp>,
     /// The sources that have answered since the last observation that was counted.
     round: BTreeSet<SourceName>,
-    /// The first verdict since the start.
-    judged_since: Option<Timestamp>,
+    /// Since when values could be counted: the first verdict, or the last observation at which there was nothing to compare
+    /// with because nothing was deployed.
+    countable_since: Option<Timestamp>,
     pub(super) blind_since: Option<Timestamp>,
     pub(super) last: Option<(Verdict, Option<Evidence>, WindowFill)>,
 }
@@ -130,8 +131,9 @@ impl Measurements {
         rule: &Trigger,
         source: &SourceName,
         watch: &Watch<'_>,
-        now: Timestamp,
+        (context, seen): (&EvalContext, &Seen),
     ) -> Vec<Judgement> {
+        let now = context.at;
         // Time before a source's first answer is not absence: nothing that needs it is judged yet.
         let is_heard = |source| self.heard.get(source).is_some_and(|hearing| hearing.last.is_some());
         if !rule.sources.iter().all(is_heard) {
@@ -141,8 +143,7 @@ impl Measurements {
         if self.windows_of(rule).next().is_none() && !self.unseen.is_disjoint(&rule.sources) {
             return Vec::new();
         }
-        let context = EvalContext { wall_offset: watch.wall_offset, ..EvalContext::at(now) };
-        let eyes = Eyes { target: &rule.target, watch, context: &context };
+        let eyes = Eyes { target: &rule.target, watch, context, seen };
         let at = Instant { now, source };
         if let Across::Per(_) = rule.across {
             return self.judge_each(rule, eyes, at);
@@ -239,7 +240,13 @@ impl Measurements {
         let key = key_of(rule, labels);
         let good = rule.sources.iter().filter_map(|source| self.heard.get(source)?.good_since).max();
         let watched = self.windows.entry(key.clone()).or_insert_with(|| Watched::of(rule));
-        let judged_since = *watched.judged_since.get_or_insert(at.now);
+        // Where nothing is deployed there is no baseline, and that is how it should be.
+        let is_idle = matches!(found, Verdict::Unknown(UnknownReason::NoBaseline(_)))
+            && !eyes.watch.deployed.contains(&rule.target);
+        if is_idle {
+            watched.countable_since = Some(at.now);
+        }
+        let countable_since = *watched.countable_since.get_or_insert(at.now);
         let mut window = watched.fill(rule, at, mark_of(&verdict));
         let mut starts = good.unwrap_or(at.now);
         if rule.min_samples > 0 {
@@ -248,8 +255,8 @@ impl Measurements {
             if has_value && seen < rule.min_samples {
                 verdict = Verdict::Unknown(UnknownReason::TooFewSamples { seen, needed: rule.min_samples });
                 window.full = false;
-                // A window that has just begun to fill cannot hold as many.
-                starts = starts.max(judged_since + rule.window.of());
+                // A window that has just begun to fill cannot hold as many; once it could have, too few are too few.
+                starts = starts.max(countable_since) + rule.window.of();
             }
         }
         let may_clear = watched.may_clear(rule, &verdict, window, clear, eyes, at.now);
@@ -257,9 +264,10 @@ impl Measurements {
         if may_clear && watched.fired {
             (watched.fired, watched.window, watched.clear) = (false, Window::default(), Window::default());
         }
-        // Time in which a source failed is the source's own incident; blindness counts from its first good answer on.
-        let failing = matches!(verdict, Verdict::Unknown(UnknownReason::SourceFailed { .. }));
-        watched.blind_since = match (mark_of(&verdict), failing) {
+        // Time in which a source failed is the source's own incident; blindness counts from its first good answer on. Time
+        // without anything to compare with is none: it counts from the deployment's beginning on.
+        let excused = is_idle || matches!(verdict, Verdict::Unknown(UnknownReason::SourceFailed { .. }));
+        watched.blind_since = match (mark_of(&verdict), excused) {
             (Mark::Uncovered, false) => Some(watched.blind_since.unwrap_or(at.now).max(starts)),
             (Mark::Uncovered, true) => Some(at.now),
             _ => None,

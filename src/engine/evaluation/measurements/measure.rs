@@ -2,15 +2,19 @@
 //!
 //! Kleene's logic throughout: what is not known matters only where it could change the answer.
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
+use std::sync::Arc;
 
 use super::Measurements;
 use crate::engine::evaluation::shown::shown;
 use crate::engine::evaluation::verdict::{Evidence, UnknownReason, Verdict};
 use crate::engine::evaluation::watch::Watch;
 use crate::engine::model::{Labels, SourceName, TargetName, is_stale_marker};
-use crate::engine::promql::{EvalContext, Evaluated, Value, VectorSample};
-use crate::engine::rules::{Across, Compare, Condition, Test};
+use crate::engine::promql::{EvalContext, EvalError, Evaluated, Value, VectorSample};
+use crate::engine::rules::{Across, Compare, Condition, Indicator, Test};
+use crate::engine::series::Store;
 use crate::engine::time::{Span, Timestamp};
 
 /// Whether something is met, or the verdict that stands in place of an answer; and what it rests on.
@@ -28,6 +32,29 @@ pub(super) struct Eyes<'a> {
     pub(super) target: &'a TargetName,
     pub(super) watch: &'a Watch<'a>,
     pub(super) context: &'a EvalContext,
+    /// What was seen with these eyes already.
+    pub(super) seen: &'a Seen,
+}
+
+/// What indicators have given, for one context and as long as nothing goes into the store: one that several conditions
+/// read is evaluated once.
+#[derive(Debug, Default)]
+pub(super) struct Seen {
+    /// By the indicator's place in memory, which is looked up and never iterated over (E1).
+    given: RefCell<BTreeMap<*const Indicator, Rc<Result<Evaluated, EvalError>>>>,
+}
+
+impl Seen {
+    fn evaluate(
+        &self,
+        indicator: &Arc<Indicator>,
+        store: &Store,
+        context: &EvalContext,
+    ) -> Rc<Result<Evaluated, EvalError>> {
+        let mut given = self.given.borrow_mut();
+        let evaluate = || Rc::new(indicator.query.evaluate(store, context));
+        Rc::clone(given.entry(Arc::as_ptr(indicator)).or_insert_with(evaluate))
+    }
 }
 
 /// What a condition says about each label set that it yields.
@@ -111,7 +138,8 @@ impl Measurements {
         if let (Some(hidden), Across::One) = (&hidden, across) {
             return Answers::all(hidden.clone());
         }
-        let evaluated = match compare.indicator.query.evaluate(&self.store, eyes.context) {
+        let evaluated = eyes.seen.evaluate(&compare.indicator, &self.store, eyes.context);
+        let evaluated = match evaluated.as_ref() {
             Ok(evaluated) => evaluated,
             Err(error) => return Answers::all(unknown(UnknownReason::Failed(error.to_string()))),
         };
@@ -119,7 +147,7 @@ impl Measurements {
             Ok(threshold) => threshold,
             Err(why) => return Answers::all(unknown(UnknownReason::NoBaseline(why))),
         };
-        let stale = self.staleness(compare, &evaluated, eyes);
+        let stale = self.staleness(compare, evaluated, eyes);
         let measured = |value: f64, labels: &Labels| match &stale {
             Some(why) => unknown(why.clone()),
             None => weigh(compare, value, threshold, labels, evaluated.newest_sample),

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Measurements;
 use super::judge::key_of;
-use super::measure::Eyes;
+use super::measure::{Eyes, Seen};
 use crate::engine::evaluation::budget::{Events, Ledger};
 use crate::engine::evaluation::look::{BudgetLook, BurnLook, ObjectiveLook, PromiseLook};
 use crate::engine::evaluation::own::OWN_SOURCE;
@@ -269,8 +269,8 @@ impl Measurements {
             // One of both is met; which one decides between whole and half.
             Verdict::Holds => {
                 let context = EvalContext { wall_offset: watch.wall_offset, ..EvalContext::at(now) };
-                let (kept, evidence) =
-                    self.measure(&promise.keep, Eyes { target: &rule.target, watch, context: &context });
+                let eyes = Eyes { target: &rule.target, watch, context: &context, seen: &Seen::default() };
+                let (kept, evidence) = self.measure(&promise.keep, eyes);
                 let shown = evidence.map_or_else(measured, |evidence| evidence.shown);
                 (if kept == Ok(true) { Standing::Kept } else { Standing::Warned }, shown)
             }

@@ -1,7 +1,7 @@
 use super::*;
 use crate::engine::evaluation::baseline::{Baseline, Mean};
 use crate::engine::evaluation::verdict::{Evidence, UnknownReason};
-use crate::engine::evaluation::watch::{Memory, SourcePace};
+use crate::engine::evaluation::watch::{Disturbed, Memory, SourcePace};
 use crate::engine::model::{IndicatorName, METRIC_NAME, TargetName};
 use crate::engine::rules::compile::{Catalog, compile};
 use crate::engine::rules::{Findings, RuleFiles, RuleSet, SourceFile};
@@ -44,7 +44,8 @@ fn judged(
         versions: Vec::new(),
         memory: &memory,
         checks: Vec::new(),
-        disturbed: BTreeSet::new(),
+        disturbed: Disturbed::default(),
+        deployed: BTreeSet::new(),
         scopes: BTreeMap::new(),
         baselines,
         evaluates_groups: true,
@@ -74,6 +75,7 @@ fn baseline(value: Mean) -> Baselines {
         until: START,
         max_age: Span::from_secs(86_400),
         by_hour: BTreeMap::new(),
+        unit: None,
     };
     ["throughput", "latency"].map(|name| (("app".into(), name.into()), known.clone())).into()
 }

@@ -182,9 +182,20 @@ fn unknown_time_is_neither_breached_nor_healthy_in_a_share() {
     assert_eq!(fires_by(&spec, 5, "BBBBBBHHHHHHH"), [0_i64; 0], "a healthy verdict never fires");
     assert_eq!(fires_by(&spec, 5, &format!("{}B", "?".repeat(30))), [0_i64; 0]);
     assert_eq!(fires_by(&spec, 5, &format!("BB{}", "?".repeat(30))), [0_i64; 0], "nothing fires from a gap");
-    // 5 of 60 s unknown: the share is of the other 55.
+    // 5 of 60 s unknown: they must be made up for by breaches, the share is of the whole window.
     let script = format!("{}?{}", "H".repeat(12), "B".repeat(12));
     assert_eq!(fires_by(&spec, 5, &script).first(), Some(&95), "30 of 60 s by then");
+    // 6 of 60 s unknown, which coverage allows: 45 s of breach are 83 % of what was seen and 75 % of the window.
+    let (eighty, mut window) = (share(80.0, 60), Window::default());
+    let at = |s: i64| Timestamp::from_millis(s * 1000);
+    let script = [(0, Mark::Holds), (60, Mark::Holds), (66, Mark::Uncovered), (72, Mark::Breached)];
+    for (s, mark) in script {
+        window.observe(&eighty, at(s), mark);
+    }
+    for s in (77..=117).step_by(5) {
+        assert!(!window.observe(&eighty, at(s), Mark::Breached).full, "{s}");
+    }
+    assert_eq!(window.due(&eighty), Some(at(120)), "48 of 60 s");
 }
 
 #[test]
@@ -243,8 +254,7 @@ fn slow(spec: &WindowSpec, marks: &[(i64, Mark)], now: i64) -> bool {
             let tiny = 1e-9;
             now - last <= max_gap
                 && covered + tiny >= of as f64 * coverage
-                && breached + tiny >= share * covered
-                && breached > 0.0
+                && breached + tiny >= share * of as f64
         }
         WindowSpec::Count { of, .. } => breaches(now - seconds(of) + 1) >= needed,
         WindowSpec::Nominal { of, .. } => breaches(now - seconds(of)) >= needed,

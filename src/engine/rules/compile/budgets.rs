@@ -56,7 +56,8 @@ pub(super) fn compile(
         let then = Consequences::of(&written.then, scope, catalog, &written.name.place(), out);
         let Some((budget, total)) = read_budget(written, scope, out) else { continue };
         for rate in burn_rates(written, &budget, out) {
-            let trigger = trigger_of(&rate, &budget, &total, &then, scope);
+            let position = scope.position(&written.name.place());
+            let trigger = Trigger { position, ..trigger_of(&rate, &budget, &total, &then, scope) };
             let key = (scope.target.clone(), trigger.name.clone());
             compiled.rules.triggers.insert(key, Arc::new(trigger));
         }

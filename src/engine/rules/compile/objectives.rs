@@ -50,10 +50,12 @@ pub(super) fn compile(
             continue;
         }
         first_places.insert(&promise.name.value, promise.name.place());
+        let position = scope.position(&promise.name.place());
         let Some(promise) = read_promise(promise, written.is_weighted, scope, compiled, out) else {
             continue;
         };
         let trigger = trigger_of(&promise, spec, then.of_severity(promise.severity), scope);
+        let trigger = Trigger { position, ..trigger };
         let key = (scope.target.clone(), trigger.name.clone());
         compiled.rules.triggers.insert(key, Arc::new(trigger));
         promises.push(promise);

@@ -94,6 +94,7 @@ impl TriggerScope<'_> {
         check_clear(&when, &clear, terms, out);
         self.check_absence(&draft, &then, out);
         let trigger = Trigger {
+            position: self.file.position(&draft.place),
             sources,
             given,
             min_samples: terms.min_samples.as_ref().map_or(0, |needed| needed.value),

@@ -22,7 +22,7 @@ pub enum WindowSpec {
         /// How long one verdict speaks.
         max_gap: Span,
     },
-    /// `80% of 60s`: a share of time.
+    /// `80% of 60s`: a share of the whole time, of which time that was not observed is no part that counts.
     Share {
         /// The share, 0 to 1.
         share: f64,
