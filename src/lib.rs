@@ -11,6 +11,8 @@
 //!
 //! - [`config`]: `rearguard.yaml` and the rule files, read with every problem at once; secrets stay references.
 //! - [`secret`]: text that must never be printed.
+//! - [`probe`]: what a probe asks and what it takes for good, as plain values.
+//! - [`process`]: what every child process has in common.
 //! - [`sources`]: where samples come from; each answers whole, or fails with a reason.
 //! - [`engine`]: the pure core. No clock, no IO, no randomness: `decide` says what happens and why, `apply` is the only
 //!   way in which state changes.
@@ -25,6 +27,8 @@
 //! `ARCHITECTURE.md` says what each part may know of the others, and what must never happen.
 
 pub mod config;
+pub mod probe;
+pub mod process;
 pub mod secret;
 
 pub mod sources;

@@ -59,10 +59,12 @@ fn five_mistakes_in_one_file_are_five_located_errors() {
 
 #[test]
 fn secrets_that_stand_in_the_file_are_never_shown() {
-    let refused = config::load(Path::new("tests/files/root-wrong/rearguard.yaml")).expect_err("has mistakes");
-    for text in [refused.render(Style::Plain), refused.render(Style::Colored)] {
-        for secret in ["0123456789abcdef", "hunter2"] {
-            assert!(!text.contains(secret), "{secret} is shown:\n{text}");
+    for file in ["tests/files/root-wrong/rearguard.yaml", "tests/files/probes-wrong/rearguard.yaml"] {
+        let refused = config::load(Path::new(file)).expect_err("has mistakes");
+        for text in [refused.render(Style::Plain), refused.render(Style::Colored)] {
+            for secret in ["0123456789abcdef", "hunter2"] {
+                assert!(!text.contains(secret), "{secret} is shown:\n{text}");
+            }
         }
     }
 }

@@ -124,8 +124,13 @@ impl Life {
                 sample("speed", "", speed),
                 sample("build_info", version, 1.0),
             ];
-            let observation =
-                Observation { source: "app".into(), at: at(seconds), took: Span::ZERO, answer: Ok(answer) };
+            let observation = Observation {
+                source: "app".into(),
+                at: at(seconds),
+                took: Span::ZERO,
+                answer: Ok(answer),
+                told: None,
+            };
             self.saved.observations.push(observation.clone());
             self.replay.schedule(at(seconds), Timed::Observation(observation));
         }

@@ -90,7 +90,7 @@ fn answer(seconds: i64, errors: Option<f64>) -> Observation {
             Err(SourceFailure { kind: FailureKind::Unreachable, message: "connection refused".to_owned() })
         }
     };
-    Observation { source: "app".into(), at: at(seconds), took: Span::ZERO, answer }
+    Observation { source: "app".into(), at: at(seconds), took: Span::ZERO, answer, told: None }
 }
 
 /// One life of a daemon, and what its sample store has kept.

@@ -97,8 +97,13 @@ impl World {
     }
 
     fn answer(&mut self, answer: Result<Vec<Sample>, SourceFailure>) {
-        let observation =
-            Observation { source: "app".into(), at: at(self.now), took: Span::from_millis(1), answer };
+        let observation = Observation {
+            source: "app".into(),
+            at: at(self.now),
+            took: Span::from_millis(1),
+            answer,
+            told: None,
+        };
         let input = self.engine.observe(&observation);
         self.take(&input);
     }

@@ -115,7 +115,7 @@ fn answer(source: &str, tick: usize, series: &[(&str, &str)]) -> Observation {
     let refused =
         || SourceFailure { kind: FailureKind::Unreachable, message: "connection refused".to_owned() };
     let answer = if fails { Err(refused()) } else { Ok(samples) };
-    Observation { source: source.into(), at: now, took: Span::ZERO, answer }
+    Observation { source: source.into(), at: now, took: Span::ZERO, answer, told: None }
 }
 
 /// Feeds the scripts and tells what triggers and incidents did, with the second.

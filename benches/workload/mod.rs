@@ -105,7 +105,7 @@ impl Workload {
             let sample =
                 |(labels, value): (&Labels, f64)| Sample { labels: labels.clone(), at: at(scrape), value };
             let answer = Ok(known.iter().zip(self.values(scrape)).map(sample).collect());
-            Observation { source: source(), at: at(scrape), took: Span::from_millis(3), answer }
+            Observation { source: source(), at: at(scrape), took: Span::from_millis(3), answer, told: None }
         })
     }
 
@@ -191,7 +191,7 @@ pub fn read(page: &str, scrape: u32) -> Observation {
         Sample { labels: identity.attach(sample.name, pairs), at: at(scrape), value: sample.value }
     });
     let answer = Ok(samples.collect());
-    Observation { source: source(), at: at(scrape), took: Span::from_millis(3), answer }
+    Observation { source: source(), at: at(scrape), took: Span::from_millis(3), answer, told: None }
 }
 
 /// The instant of a scrape.

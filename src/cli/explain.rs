@@ -74,11 +74,17 @@ fn standing(explained: &Explanation) -> String {
 
 fn source(look: &SourceLook, now: Timestamp) -> String {
     let last = match look.last_good {
+        // What a probe answers may be bad.
+        Some(at) if look.probe.is_some() => format!("answered {} ago", now.since(at).rounded()),
         Some(at) => format!("answered well {} ago", now.since(at).rounded()),
         None => "has never answered well".to_owned(),
     };
     let failing = look.failure.as_ref().map_or_else(String::new, |failure| format!(", and fails: {failure}"));
-    format!("{} {last}{failing}", look.source)
+    let told = look.probe.as_ref().map_or_else(String::new, |probe| match probe.good {
+        true => format!(": {}", probe.why),
+        false => format!(": BAD for {}, {}", now.since(probe.since).rounded(), probe.why),
+    });
+    format!("{} {last}{failing}{told}", look.source)
 }
 
 fn seen(explained: &Explanation) -> String {

@@ -146,13 +146,17 @@ fn deployments(state: &State, now: Timestamp) -> Vec<Vec<String>> {
 
 fn sources(sources: &[SourceLook], now: Timestamp) -> Vec<Vec<String>> {
     let row = |look: &SourceLook| {
-        let state = match (&look.failure, look.heard) {
-            (Some(failure), _) => format!("FAILS: {failure}"),
-            (None, true) => "answers".to_owned(),
-            (None, false) => "not heard yet".to_owned(),
+        let state = match (&look.failure, &look.probe, look.heard) {
+            (Some(failure), ..) => format!("FAILS: {failure}"),
+            (None, Some(probe), _) if probe.good => format!("good: {}", probe.why),
+            (None, Some(probe), _) => format!("BAD for {}: {}", now.since(probe.since).rounded(), probe.why),
+            (None, None, true) => "answers".to_owned(),
+            (None, None, false) => "not heard yet".to_owned(),
         };
         let last = look.last_good.map_or("never".to_owned(), |at| format!("{} ago", now.since(at).rounded()));
-        vec![look.source.to_string(), state, format!("last good answer {last}")]
+        // What a probe answers may be bad.
+        let what = if look.probe.is_some() { "last answer" } else { "last good answer" };
+        vec![look.source.to_string(), state, format!("{what} {last}")]
     };
     sources.iter().map(row).collect()
 }

@@ -5,12 +5,14 @@
 //! good set. Secrets are read in a step of their own ([`credentials::read_secrets`]), so that a check runs without them.
 
 mod address;
+mod argv;
 mod calendar;
 pub mod credentials;
 mod deployments;
 mod ingest;
 mod listen;
 mod memory;
+mod probe;
 mod receiver;
 pub mod render;
 mod resolve;
@@ -35,7 +37,7 @@ pub use render::{Style, render};
 pub use rule_files::FILE_BYTES_MAX;
 pub use settings::{
     Capability, Config, Email, Ingest, IngestToken, MailTls, PagerDuty, QueryLimits, Receiver, Retention,
-    Scrape,
+    Source, SourceKind,
 };
 
 /// A set of files that loads.

@@ -10,7 +10,7 @@ use super::written::Written;
 use crate::engine::decision::link::Declared;
 use crate::engine::decision::{DeploymentSettings, Level, Policy, Target};
 use crate::engine::evaluation::Memory;
-use crate::engine::model::{CalendarName, PlanName, ReceiverName, TargetName};
+use crate::engine::model::{CalendarName, PlanName, ReceiverName, SourceName, TargetName};
 use crate::engine::rules::diagnostic::name_hint;
 use crate::engine::rules::prometheus::GroupDefaults;
 use crate::engine::rules::yaml::Scalar;
@@ -38,13 +38,19 @@ pub(super) fn resolve(written: Written, file: &Path, out: &mut Findings) -> (Con
         let levels = policy.levels.iter().map(resolve_level).collect();
         policies.insert(policy.name.value.as_str().into(), Policy { levels });
     }
+    let probes: BTreeSet<SourceName> =
+        written.sources.iter().filter(|source| source.is_probe).map(|source| source.name.clone()).collect();
     let targets = resolve_targets(&written, &plans, &sources, out);
+    for reference in written.targets.iter().flat_map(|target| &target.reference) {
+        look_up_probe(reference, &sources, &probes, out);
+    }
     let declared = Declared {
         targets,
         plan_names: written.rollbacks.iter().map(|plan| (plan.name.clone(), plan.verified)).collect(),
         policies,
         receivers: receivers.into_iter().map(ReceiverName::from).collect(),
         sources: written.sources.iter().map(|source| (source.name.clone(), source.pace)).collect(),
+        probes,
         memory: Memory {
             limits: written.limits,
             keep: written.sources.iter().flat_map(|source| source.keep.iter().cloned()).collect(),
@@ -72,7 +78,7 @@ pub(super) fn resolve(written: Written, file: &Path, out: &mut Findings) -> (Con
         sources: written
             .sources
             .into_iter()
-            .filter_map(|source| source.scrape.map(|scrape| (source.name, scrape)))
+            .filter_map(|source| source.asked.map(|asked| (source.name, asked)))
             .collect(),
         receivers: written
             .receivers
@@ -124,6 +130,7 @@ fn resolve_target(
         cooldown: written.cooldown,
         detect,
         deployments: DeploymentSettings::default(),
+        reference: written.reference.iter().map(|name| name.value.as_str().into()).collect(),
     }
 }
 
@@ -152,5 +159,21 @@ fn look_up(written: &Scalar, kind: &str, known: &BTreeSet<&str>, out: &mut Findi
         let message = format!("there is no {kind} `{}`", written.value.escape_debug());
         let hint = name_hint(&written.value, kind, known.iter().copied());
         out.push(Diagnostic::error("unknown-name", written.place(), message).hint(hint));
+    }
+}
+
+/// Looks up a source that must be a probe.
+fn look_up_probe(
+    written: &Scalar,
+    sources: &BTreeSet<&str>,
+    probes: &BTreeSet<SourceName>,
+    out: &mut Findings,
+) {
+    look_up(written, "source", sources, out);
+    if sources.contains(written.value.as_str()) && !probes.contains(written.value.as_str()) {
+        let message =
+            format!("source `{}` is not a probe: it is not good or bad", written.value.escape_debug());
+        let hint = name_hint(&written.value, "probe", probes.iter().map(SourceName::as_str));
+        out.push(Diagnostic::error("not-a-probe", written.place(), message).hint(hint));
     }
 }

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use super::credentials::SecretRef;
 use crate::engine::model::{Labels, ReceiverName, SourceName};
 use crate::engine::time::Span;
+use crate::probe::Probe;
 
 /// What the shell needs of `rearguard.yaml`; what decisions depend on is in the engine's `Setup`.
 #[derive(Clone, Debug)]
@@ -27,8 +28,8 @@ pub struct Config {
     pub retention: Retention,
     /// The address by which people reach the status page, for links in pages.
     pub external_url: Option<String>,
-    /// What is scraped.
-    pub sources: BTreeMap<SourceName, Scrape>,
+    /// What is asked.
+    pub sources: BTreeMap<SourceName, Source>,
     /// The channels that page.
     pub receivers: BTreeMap<ReceiverName, Receiver>,
 }
@@ -98,17 +99,29 @@ impl Default for Retention {
     }
 }
 
-/// A scraped endpoint.
+/// A source that is asked.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Scrape {
-    /// Where the exposition text is.
-    pub url: String,
-    /// Time between two scrapes.
+pub struct Source {
+    /// What is asked of whom.
+    pub kind: SourceKind,
+    /// Time between two questions.
     pub every: Span,
-    /// Limit for one scrape; no longer than `every`.
+    /// Limit for one answer; no longer than `every`.
     pub timeout: Span,
     /// Labels that every series of the source carries besides `job` and `instance`.
     pub labels: Labels,
+}
+
+/// What a source is asked.
+#[derive(Clone, Debug, PartialEq)]
+pub enum SourceKind {
+    /// For its exposition text.
+    Scrape {
+        /// Where that is.
+        url: String,
+    },
+    /// Whether it is good.
+    Probe(Probe),
 }
 
 /// A channel that pages.

@@ -12,8 +12,8 @@ use crate::engine::time::Span;
 
 const TARGET: Shape = Shape {
     what: "a target",
-    keys: &["mode", "plans", "at_most", "cooldown", "deployments"],
-    later: &["immutable", "approve", "calendar", "reference", "labels", "two_key"],
+    keys: &["mode", "plans", "at_most", "cooldown", "deployments", "reference"],
+    later: &["immutable", "approve", "calendar", "labels", "two_key"],
 };
 
 const MODES: [(&str, Mode); 2] = [("shadow", Mode::Shadow), ("armed", Mode::Armed)];
@@ -29,6 +29,8 @@ pub(super) struct WrittenTarget {
     pub(super) name: TargetName,
     pub(super) mode: Mode,
     pub(super) plans: Vec<Scalar>,
+    /// The probes that tell whether it is us who see nothing.
+    pub(super) reference: Vec<Scalar>,
     pub(super) at_most: AtMost,
     pub(super) cooldown: Span,
     pub(super) deployments: WrittenDeployments,
@@ -44,6 +46,7 @@ fn target(name: &Scalar, node: &Node, out: &mut Findings) -> WrittenTarget {
         name: TargetName::from(name.value.as_str()),
         mode: Mode::Shadow,
         plans: Vec::new(),
+        reference: Vec::new(),
         at_most: DEFAULT_AT_MOST,
         cooldown: DEFAULT_COOLDOWN,
         deployments: WrittenDeployments::default(),
@@ -58,6 +61,9 @@ fn target(name: &Scalar, node: &Node, out: &mut Findings) -> WrittenTarget {
     }
     if let Some(node) = fields.get("plans") {
         target.plans = texts(node, "`plans`", out).into_iter().cloned().collect();
+    }
+    if let Some(node) = fields.get("reference") {
+        target.reference = texts(node, "`reference`", out).into_iter().cloned().collect();
     }
     if let Some(at_most) = fields.get("at_most").and_then(|node| at_most(node, out)) {
         target.at_most = at_most;

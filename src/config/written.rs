@@ -13,7 +13,7 @@ use super::retention;
 use super::rollback::{self, WrittenPlan};
 use super::route;
 use super::settings::{Ingest, QueryLimits, Receiver, Retention};
-use super::source::{self, Source};
+use super::source::{self, WrittenSource};
 use super::target::{self, WrittenTarget};
 use crate::engine::model::Labels;
 use crate::engine::rules::decode::{Fields, Shape, positive_duration, text, texts};
@@ -70,7 +70,7 @@ pub(super) struct Written {
     pub(super) group_interval: Span,
     pub(super) routes: Vec<WrittenRoute>,
     pub(super) targets: Vec<WrittenTarget>,
-    pub(super) sources: Vec<Source>,
+    pub(super) sources: Vec<WrittenSource>,
     pub(super) limits: Limits,
     pub(super) rollbacks: Vec<WrittenPlan>,
     /// Where the key `rollbacks` stands, for problems that concern all of them.

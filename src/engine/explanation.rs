@@ -3,9 +3,9 @@
 use serde::{Deserialize, Serialize};
 
 use crate::engine::decision::{
-    Cause, Refusal, Setup, State, TriggerState, outside_again_at, would_roll_back,
+    Cause, Setup, State, TriggerState, barred_by_absence, outside_again_at, would_roll_back,
 };
-use crate::engine::evaluation::{Evidence, SourceLook, TriggerLook, Verdict, WindowFill};
+use crate::engine::evaluation::{Evidence, ProbeSeen, SourceLook, TriggerLook, Verdict, WindowFill};
 use crate::engine::model::{IncidentId, PlanName, PolicyName, Severity, TriggerName};
 use crate::engine::rules::{Trigger, WindowSpec};
 use crate::engine::time::{Span, Timestamp};
@@ -67,8 +67,12 @@ fn one(
         let refused = state.incidents.get(&id).and_then(|incident| incident.refused.as_ref());
         (id, refused.map(|refusal| state.tell_refusal(refusal, now)))
     });
+    let fresh = |probe: &ProbeSeen| {
+        setup.sources.get(&probe.source).is_some_and(|pace| probe.is_fresh(pace.every, now))
+    };
+    let probes: Vec<ProbeSeen> = sources.iter().filter_map(|look| look.probe.clone()).filter(fresh).collect();
     let rollback = rule.then.rollback.clone().map(|plan| {
-        let absence = rule.no_data.can_breach().then_some(Refusal::RestsOnAbsence);
+        let absence = barred_by_absence(setup, rule, &probes);
         let refused = would_roll_back(state, setup, now, open, &rule.target, &rule.then).err().or(absence);
         (plan, refused.map(|refusal| state.tell_refusal(&refusal, now)))
     });

@@ -290,6 +290,7 @@ fn watch<'a>(setup: &'a Setup, state: &'a State, now: Timestamp) -> Watch<'a> {
     Watch {
         rules: &setup.rules,
         paces: &setup.sources,
+        probes: &setup.probes,
         versions: detect.collect(),
         memory: &setup.memory,
         evaluates_groups: !state.stopping,

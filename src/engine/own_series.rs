@@ -35,7 +35,7 @@ pub(super) fn observe(setup: &Setup, state: &State, promises: Vec<Sample>, now: 
         samples.deployments(name, state);
         samples.rollbacks(name, target, state);
     }
-    Observation { source: OWN_SOURCE.into(), at: now, took: Span::ZERO, answer: Ok(samples.all) }
+    Observation { source: OWN_SOURCE.into(), at: now, took: Span::ZERO, answer: Ok(samples.all), told: None }
 }
 
 struct Samples {

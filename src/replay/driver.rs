@@ -275,7 +275,7 @@ mod tests {
 
     fn answer(seconds: i64) -> Timed {
         let (source, at, took) = ("app".into(), at(seconds), Span::ZERO);
-        Timed::Observation(Observation { source, at, took, answer: Ok(Vec::new()) })
+        Timed::Observation(Observation { source, at, took, answer: Ok(Vec::new()), told: None })
     }
 
     #[test]

@@ -1,8 +1,12 @@
 //! The HTTP client of one source: its own connection pool, no redirects, and no surprises from the host's set-up.
 
+use std::error::Error;
 use std::net::IpAddr;
 
-use reqwest::{Client, Url, redirect};
+use reqwest::{Client, ClientBuilder, Url, redirect};
+
+/// How many characters of a network error a message keeps.
+const MAX_REASON: usize = 300;
 
 /// Installs `ring` as the process's TLS provider, unless one is installed.
 ///
@@ -25,19 +29,24 @@ pub fn install_crypto_provider() {
 ///
 /// reqwest's own: for HTTPS, a host without CA certificates.
 pub fn build(url: &Url) -> Result<Client, reqwest::Error> {
+    builder(url).build()
+}
+
+/// Begins the client for `url`, which may be changed yet; see [`build`].
+pub fn builder(url: &Url) -> ClientBuilder {
+    let builder = builder_with_certificates(url);
+    if url.scheme() == "http" { builder.tls_certs_only([]) } else { builder }
+}
+
+/// Begins a client that knows the host's certificates, whatever `url` begins with.
+pub fn builder_with_certificates(url: &Url) -> ClientBuilder {
     install_crypto_provider();
-    let mut builder = Client::builder()
+    let builder = Client::builder()
         .user_agent(concat!("rearguard/", env!("CARGO_PKG_VERSION")))
         .redirect(redirect::Policy::none())
         .referer(false)
         .pool_max_idle_per_host(1);
-    if url.scheme() == "http" {
-        builder = builder.tls_certs_only([]);
-    }
-    if is_loopback(url) {
-        builder = builder.no_proxy();
-    }
-    builder.build()
+    if is_loopback(url) { builder.no_proxy() } else { builder }
 }
 
 /// Returns whether a URL names this host.
@@ -59,6 +68,24 @@ pub fn redacted(url: &Url) -> String {
 pub fn host_and_port(url: &Url) -> String {
     let port = url.port_or_known_default().unwrap_or(80);
     format!("{}:{port}", url.host_str().unwrap_or(""))
+}
+
+/// Prints the causes of an error without its URL: one line, control characters escaped, cut to a readable length.
+pub fn causes(error: &reqwest::Error) -> String {
+    let mut causes: Vec<String> = Vec::new();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        let text = cause.to_string();
+        // Some errors repeat their cause; hyper's outermost says nothing that the next does not.
+        if causes.last() != Some(&text) && !text.starts_with("client error (") {
+            causes.push(text);
+        }
+        next = cause.source();
+    }
+    if causes.is_empty() {
+        causes.push("no reason given".to_owned());
+    }
+    causes.join(": ").chars().take(MAX_REASON).flat_map(char::escape_debug).collect()
 }
 
 #[cfg(test)]

@@ -7,4 +7,5 @@
 pub mod exposition;
 pub mod http_client;
 pub mod identity;
+pub mod probe;
 pub mod scrape;

@@ -1,7 +1,6 @@
 //! A scrape: asks one endpoint for its page, within a time and a size, and keeps all of it or nothing.
 
 use std::collections::HashSet;
-use std::error::Error;
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
@@ -28,9 +27,6 @@ const ACCEPTED: &str = "text/plain;version=0.0.4,application/openmetrics-text;ve
 
 /// How far ahead of the scrape a page's own timestamp may lie; Prometheus' `maxAheadTime`.
 const MAX_AHEAD: Span = Span::from_secs(600);
-
-/// How many characters of a network error a message keeps.
-const MAX_REASON: usize = 300;
 
 /// Whether the page's own timestamps count.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -164,7 +160,7 @@ impl Scraper {
             )),
         };
         let took = Span::from_millis(i64::try_from(began.elapsed().as_millis()).unwrap_or(i64::MAX));
-        Observation { source: self.settings.source.clone(), at, took, answer }
+        Observation { source: self.settings.source.clone(), at, took, answer, told: None }
     }
 
     /// Fetches the whole page.
@@ -342,7 +338,7 @@ impl Scraper {
             FailureKind::Unreachable => "cannot connect",
             _ => "the answer is broken or cut off",
         };
-        self.failure(kind, format_args!("{what}: {}", causes(error)))
+        self.failure(kind, format_args!("{what}: {}", http_client::causes(error)))
     }
 
     fn failure(&self, kind: FailureKind, what: std::fmt::Arguments<'_>) -> SourceFailure {
@@ -377,22 +373,4 @@ fn kind_of(error: &PageError) -> FailureKind {
         PageError::TooManySamples { .. } | PageError::LineTooLarge { .. } => FailureKind::TooLarge,
         PageError::Malformed(_) | PageError::NumberLost { .. } => FailureKind::Malformed,
     }
-}
-
-/// Prints the causes of an error without its URL: one line, control characters escaped, cut to a readable length.
-fn causes(error: &reqwest::Error) -> String {
-    let mut causes: Vec<String> = Vec::new();
-    let mut next = error.source();
-    while let Some(cause) = next {
-        let text = cause.to_string();
-        // Some errors repeat their cause; hyper's outermost says nothing that the next does not.
-        if causes.last() != Some(&text) && !text.starts_with("client error (") {
-            causes.push(text);
-        }
-        next = cause.source();
-    }
-    if causes.is_empty() {
-        causes.push("no reason given".to_owned());
-    }
-    causes.join(": ").chars().take(MAX_REASON).flat_map(char::escape_debug).collect()
 }

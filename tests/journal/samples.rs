@@ -23,6 +23,7 @@ fn scrape(at: i64, series_count: usize) -> Observation {
         at: Timestamp::from_millis(at),
         took: Span::from_millis(12),
         answer: Ok((0..series_count).map(sample).collect()),
+        told: None,
     }
 }
 

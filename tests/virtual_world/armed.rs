@@ -23,6 +23,7 @@ pub fn armed_app(at_most_a_day: u32, cooldown: Span) -> Setup {
         cooldown,
         detect: None,
         deployments: DeploymentSettings::default(),
+        reference: BTreeSet::new(),
     };
     let level = Level { after: Span::ZERO, notify: vec!["pager".into()], always: false };
     let plan = Plan { deadline: Span::from_secs(60), steps: vec![step], verify: None };

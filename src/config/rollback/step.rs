@@ -1,9 +1,9 @@
 //! One step of a plan: a program with its arguments, or an HTTP request. Never a shell line (E11).
 
-use crate::config::address;
+use crate::config::{address, argv};
 use crate::engine::decision::placeholders::STEP_PLACEHOLDERS;
 use crate::engine::decision::{OnError, Step, StepAction};
-use crate::engine::rules::decode::{Shape, boolean, choice, positive_duration, text, texts, wrong_type};
+use crate::engine::rules::decode::{Shape, boolean, choice, positive_duration, text};
 use crate::engine::rules::diagnostic::{nearest, placeholder_hint};
 use crate::engine::rules::yaml::{Node, Scalar};
 use crate::engine::rules::{Diagnostic, Findings, Place};
@@ -58,30 +58,8 @@ pub(super) fn read(node: &Node, out: &mut Findings) -> Option<(Place, Step)> {
 }
 
 fn exec(node: &Node, out: &mut Findings) -> Option<StepAction> {
-    if let Node::Scalar(scalar) = node {
-        let words: Vec<&str> = scalar.value.split_whitespace().collect();
-        let hint = format!("there is no shell; write the words one by one: `[{}]`", words.join(", "));
-        out.push(wrong_type(node, "`exec`", "a list: the program and its arguments").hint(hint));
-        return None;
-    }
-    let argv = texts(node, "`exec`", out);
-    let Some((program, arguments)) = argv.split_first() else {
-        if matches!(node, Node::Sequence(..)) {
-            let message = "`exec` names no program";
-            out.push(
-                Diagnostic::error("bad-step", node.place(), message)
-                    .hint("`exec: [/path/to/program, argument]`"),
-            );
-        }
-        return None;
-    };
-    if !program.value.starts_with('/') {
-        let message = format!("`{}` is not an absolute path", program.value.escape_debug());
-        out.push(
-            Diagnostic::error("relative-program", program.place(), message)
-                .hint("write where the program is: what runs in production must not depend on a search path"),
-        );
-    }
+    let argv = argv::read(node, out)?;
+    let (program, arguments) = argv.split_first()?;
     for argument in arguments {
         check_placeholders(argument, out);
     }
@@ -91,12 +69,7 @@ fn exec(node: &Node, out: &mut Findings) -> Option<StepAction> {
         out.push(Diagnostic::error("bad-placeholder", place, message));
     }
     check_shell(program, arguments, out);
-    let items = match node {
-        Node::Sequence(items, _) => items.len(),
-        _ => 0,
-    };
-    let whole = items == argv.len();
-    whole.then(|| StepAction::Exec { argv: argv.iter().map(|word| word.value.clone()).collect() })
+    Some(StepAction::Exec { argv: argv.iter().map(|word| word.value.clone()).collect() })
 }
 
 /// Reports `{names}` that would not be filled in: unknown ones, and known ones inside a longer argument.

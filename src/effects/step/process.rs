@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
-use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
+use rustix::process::{Pid, Signal};
 use tokio::io::unix::AsyncFd;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::unix::pipe;
@@ -17,6 +17,7 @@ use super::output::Tail;
 use super::{never_ran, span};
 use crate::effects::printable;
 use crate::engine::decision::{StepEnding, StepHandle, StepResult};
+use crate::process::{exit_of, signal_group, signal_name};
 
 /// Time between SIGTERM and SIGKILL: enough to put a lock file away, not enough to be noticed by a deadline.
 const GRACE: Duration = Duration::from_secs(2);
@@ -229,27 +230,6 @@ fn result_of(status: ExitStatus, output: &str) -> StepResult {
     })
 }
 
-/// Returns a signal's name, for those that people know by name.
-fn signal_name(signal: i32) -> String {
-    let names = [
-        (Signal::HUP, "SIGHUP"),
-        (Signal::INT, "SIGINT"),
-        (Signal::QUIT, "SIGQUIT"),
-        (Signal::ABORT, "SIGABRT"),
-        (Signal::KILL, "SIGKILL"),
-        (Signal::SEGV, "SIGSEGV"),
-        (Signal::PIPE, "SIGPIPE"),
-        (Signal::TERM, "SIGTERM"),
-    ];
-    let name = names.iter().find(|(known, _)| known.as_raw() == signal);
-    name.map_or_else(|| format!("signal {signal}"), |(_, name)| (*name).to_owned())
-}
-
-/// Sends a signal to every member of the group; a group without members is what was wanted.
-fn signal_group(group: Pid, signal: Signal) {
-    kill_process_group(group, signal).ok();
-}
-
 /// Returns when the process started, in clock ticks since boot.
 fn start_ticks(pid: u32) -> Option<u64> {
     let pid = i32::try_from(pid).ok()?;
@@ -289,15 +269,6 @@ pub async fn end(handle: &StepHandle) {
     // Also where the leader went in time: what it forked may have stayed. Its number cannot name another group yet, for
     // pids are given out in a circle.
     signal_group(pid, Signal::KILL);
-}
-
-/// Opens a process so that its exit can be waited for without reaping it; readable means exited (Linux 5.3).
-#[expect(
-    deprecated,
-    reason = "its successor is unsafe; what it guards against, a type whose descriptor changes, is not here"
-)]
-fn exit_of(pid: Pid) -> std::io::Result<AsyncFd<OwnedFd>> {
-    AsyncFd::new(pidfd_open(pid, PidfdFlags::NONBLOCK)?)
 }
 
 /// Opens a process that is known by its handle alone.

@@ -137,18 +137,20 @@ impl Draft<'_> {
         }
     }
 
-    /// Begins the rollback that a source's silence kept from beginning, once it answers.
+    /// Begins the rollback that a source's silence or our own isolation kept from beginning, once that is over.
     fn act_after_all(&mut self, key: &TriggerKey, routed: &Routed<'_>) {
         let Some(plan) = &routed.route.then.rollback else { return };
         let waiting = |incident: &IncidentId| {
             let known = self.state().incidents.get(incident);
             known.is_some_and(|known| {
-                matches!(known.refused, Some(Refusal::SourceFailed(_))) && !known.ran.contains_key(plan)
+                matches!(known.refused, Some(Refusal::SourceFailed(_) | Refusal::Isolated(_)))
+                    && !known.ran.contains_key(plan)
             })
         };
         let incident = self.state().open_incident(&Cause::Trigger(key.clone())).filter(waiting);
         if let Some(incident) = incident
             && routed.alert.failing_source.is_none()
+            && self.isolated_alert(key).is_none()
         {
             self.begin_rollback(incident, &firing(key, routed));
         }

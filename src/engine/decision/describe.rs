@@ -332,6 +332,7 @@ impl fmt::Display for Refusal {
             Self::Journal(why) => write!(f, "the journal cannot be written: {}", OneLine(why)),
             Self::Stopping => f.write_str("the daemon is going down"),
             Self::RestsOnAbsence => f.write_str("absence never acts by itself"),
+            Self::Isolated(why) => write!(f, "it may be we who are cut off: {}", OneLine(why)),
             Self::Permissive => f.write_str("the budget is `permissive`: it pages and never acts"),
             Self::SourceFailed(source) => {
                 write!(f, "source {source} does not answer; it begins if the alert still fires once it does")

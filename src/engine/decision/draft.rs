@@ -7,6 +7,7 @@ use super::effect::Effect;
 use super::event::{Event, Happening};
 use super::setup::Setup;
 use super::state::{State, apply};
+use crate::engine::evaluation::ProbeSeen;
 use crate::engine::report::{Reason, Report};
 use crate::engine::time::Timestamp;
 
@@ -20,6 +21,8 @@ pub(super) struct Draft<'a> {
     pub(super) report: Report,
     /// The keys under which it was told in this decision that a rollback did not work out.
     pub(super) told_now: BTreeSet<String>,
+    /// What probes answered last, where the input tells.
+    pub(super) probes: Vec<ProbeSeen>,
 }
 
 impl<'a> Draft<'a> {
@@ -28,7 +31,8 @@ impl<'a> Draft<'a> {
         let now = now.max(state.now);
         let state = Cow::Borrowed(state);
         let (events, effects, report) = (Vec::new(), Vec::new(), Report::default());
-        Self { setup, now, state, events, effects, report, told_now: BTreeSet::new() }
+        let (told_now, probes) = (BTreeSet::new(), Vec::new());
+        Self { setup, now, state, events, effects, report, told_now, probes }
     }
 
     /// Returns the state with every event of this decision in it.

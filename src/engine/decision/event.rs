@@ -457,8 +457,10 @@ pub enum Refusal {
     Journal(String),
     /// The daemon is going down.
     Stopping,
-    /// Series that are not there can make the imported alert fire, and absence never acts by itself (E2).
+    /// Series that are not there can make it fire, no probe that it reads is bad, and absence never acts by itself (E2).
     RestsOnAbsence,
+    /// A probe is bad, and no reference probe says that it is not we who are cut off; the text says how those stand.
+    Isolated(String),
     /// The budget is enforced by pages alone.
     Permissive,
     /// A source that the imported rule reads does not answer: what it says may be half of the truth (E2).

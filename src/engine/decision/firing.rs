@@ -135,10 +135,11 @@ impl Draft<'_> {
         }
     }
 
-    /// Returns whether a refusal must be paged by itself: a shadow and a rollback under way are told in the page anyway.
+    /// Returns whether a refusal must be paged by itself: most of what is told in the page anyway need not.
     fn calls_for_a_human(&self, refusal: &Refusal) -> bool {
         match refusal {
-            Refusal::Shadow | Refusal::Permissive | Refusal::OutOfScope(_) => false,
+            // One page is enough of what is no fault of the target.
+            Refusal::Shadow | Refusal::Permissive | Refusal::OutOfScope(_) | Refusal::Isolated(_) => false,
             Refusal::Joined(rollback) => {
                 let run = self.state().rollbacks.get(rollback);
                 run.is_some_and(|run| matches!(run.phase, Phase::InDoubt { .. }))
@@ -166,6 +167,7 @@ impl Draft<'_> {
         let barred = unmet
             .map(|word| Refusal::OutOfScope(word.to_string()))
             .or_else(|| firing.barred.clone())
+            .or_else(|| self.isolated_alert(firing.key))
             .or_else(|| self.barred_by_budget(firing.key));
         let permit = match (permit, barred) {
             // What is done already says more than what it may not do.

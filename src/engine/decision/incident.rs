@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::alerts::{is_gone, is_imported};
 use super::draft::Draft;
 use super::effect::{DeliveryReport, MessageKind};
-use super::event::{Cause, Happening, Refusal};
+use super::event::{Cause, Happening};
 use super::firing::Firing;
 use super::placeholders::fill_text;
 use super::state::{Incident, TriggerState};
@@ -29,6 +29,7 @@ const OWN_TARGET: &str = "rearguard";
 impl Draft<'_> {
     /// Takes in what the measurement half says.
     pub(super) fn take_judged(&mut self, judged: &Judged) {
+        self.probes.clone_from(&judged.probes);
         for (target, version) in &judged.versions {
             self.take_version(target, version);
         }
@@ -59,7 +60,7 @@ impl Draft<'_> {
                 self.fire_if_full(trigger, judgement);
             }
             (Some(TriggerState::Pending { .. }), Verdict::Breached) => self.fire_if_full(trigger, judgement),
-            (Some(TriggerState::Firing { .. }), Verdict::Breached) => self.rise(trigger, judgement),
+            (Some(TriggerState::Firing { .. }), Verdict::Breached) => self.go_on(trigger, judgement),
             // A share or a count may hold breaches yet.
             (Some(TriggerState::Pending { .. }), Verdict::Holds) if judgement.window.since.is_some() => {
                 self.report.add(subject, filling(&judgement.window));
@@ -97,7 +98,7 @@ impl Draft<'_> {
     }
 
     /// A level opens its incident once no higher one fires any more.
-    fn rise(&mut self, trigger: &Trigger, judgement: &Judgement) {
+    pub(super) fn rise(&mut self, trigger: &Trigger, judgement: &Judgement) {
         let cause = Cause::Trigger(judgement.key.clone());
         if trigger.level.is_none() || self.state().open_incident(&cause).is_some() {
             return;
@@ -114,7 +115,7 @@ impl Draft<'_> {
     }
 
     /// Returns the higher level that fires for the same series, if one does.
-    fn outranked_by(&self, trigger: &Trigger, judgement: &Judgement) -> Option<TriggerName> {
+    pub(super) fn outranked_by(&self, trigger: &Trigger, judgement: &Judgement) -> Option<TriggerName> {
         let above = trigger.level.as_ref().map_or(&[][..], |level| level.above.as_slice());
         let fires = |name: &&TriggerName| {
             let key = TriggerKey { trigger: (*name).clone(), ..judgement.key.clone() };
@@ -123,7 +124,7 @@ impl Draft<'_> {
         above.iter().find(fires).cloned()
     }
 
-    fn firing<'f>(&self, trigger: &'f Trigger, judgement: &'f Judgement) -> Firing<'f> {
+    pub(super) fn firing<'f>(&self, trigger: &'f Trigger, judgement: &'f Judgement) -> Firing<'f> {
         let shown = judgement.evidence.as_ref().map_or("no value", |evidence| evidence.shown.as_str());
         let reason = match trigger.window {
             WindowSpec::Sustained { of, .. } if of.is_zero_or_negative() => {
@@ -132,7 +133,7 @@ impl Draft<'_> {
             window => format!("{} for {window}: measured {shown}", trigger.when.text),
         };
         let labels = &judgement.key.labels;
-        let mut details = Vec::new();
+        let mut details = self.told_by_probes(trigger);
         if !labels.is_empty() {
             details.push(format!("It speaks of {labels}."));
         }
@@ -150,7 +151,7 @@ impl Draft<'_> {
             evidence: judgement.evidence.clone(),
             runbook: trigger.runbook.clone(),
             due: trigger.due.clone(),
-            barred: trigger.no_data.can_breach().then_some(Refusal::RestsOnAbsence),
+            barred: self.barred(trigger),
         }
     }
 

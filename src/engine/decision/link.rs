@@ -35,6 +35,8 @@ pub struct Declared {
     pub receivers: BTreeSet<ReceiverName>,
     /// The rhythm of every source, broken ones included.
     pub sources: BTreeMap<SourceName, SourcePace>,
+    /// The sources that are probes, broken ones included.
+    pub probes: BTreeSet<SourceName>,
     /// What may be remembered of them, and what must be.
     pub memory: Memory,
     /// What follows from imported alerts.
@@ -128,6 +130,7 @@ pub fn link(
         policies: declared.policies.clone(),
         receivers: declared.receivers.clone(),
         sources,
+        probes: declared.probes.clone(),
         memory: declared.memory.clone(),
         calendars: declared
             .calendars
@@ -144,6 +147,11 @@ fn catalog(declared: &Declared) -> Catalog {
         sources: {
             let all = declared.sources.iter().map(|(name, pace)| (name.clone(), pace.every));
             all.chain([(OWN_SOURCE.into(), OWN_PACE.every)]).collect()
+        },
+        probes: declared.probes.clone(),
+        references: {
+            let each = declared.targets.iter();
+            each.map(|(name, target)| (name.clone(), target.reference.clone())).collect()
         },
         plans: declared.plan_names.clone(),
         policies: declared.policies.keys().cloned().collect(),

@@ -23,6 +23,7 @@ mod paging;
 mod pairs;
 pub mod placeholders;
 mod precedence;
+mod probes;
 mod recommend;
 pub mod rollback;
 mod scopes;
@@ -41,6 +42,7 @@ pub use effect::{
 };
 pub use event::{Cause, CheckSeen, EVENT_VERSION, Event, Happening, Outcome, Refusal};
 pub use input::{Command, EffectOutcome, Input, Restart};
+pub use probes::barred_by_absence;
 pub use rollback::{Phase, Rollback};
 pub use scopes::{next_boundary, outside_again_at, scopes, within_again_at};
 pub use setup::{AtMost, Level, Mode, OnError, Plan, Policy, Setup, Step, StepAction, Target, Verify};

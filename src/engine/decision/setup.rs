@@ -35,6 +35,8 @@ pub struct Setup {
     pub receivers: BTreeSet<ReceiverName>,
     /// How often each source is asked, and when its silence is an incident.
     pub sources: BTreeMap<SourceName, SourcePace>,
+    /// The sources that are probes: their answers are good or bad.
+    pub probes: BTreeSet<SourceName>,
     /// Times of the week and their exceptions.
     pub calendars: BTreeMap<CalendarName, Calendar>,
     /// What may be remembered of them, and what is besides that which rules select.
@@ -56,6 +58,8 @@ pub struct Target {
     pub detect: Option<DetectVersion>,
     /// How its deployments are looked at.
     pub deployments: DeploymentSettings,
+    /// Probes of something else that is always there: where none of them is good either, it is we who are cut off.
+    pub reference: BTreeSet<SourceName>,
 }
 
 /// A bound on rollbacks per time.

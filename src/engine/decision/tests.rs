@@ -80,6 +80,7 @@ pub(super) fn setup() -> Setup {
         cooldown: Span::from_secs(600),
         detect: Some(DetectVersion { source: "app".into(), metric: "m".to_owned(), label: "v".to_owned() }),
         deployments: DeploymentSettings::default(),
+        reference: BTreeSet::new(),
     };
     let triggers = ["Errors", "Slow"].map(|name| (("app".into(), name.into()), Arc::new(trigger(name))));
     Setup {

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::groups::GroupId;
 use super::scopes::Outside;
 use super::score::Standing;
-use super::verdict::{Evidence, TriggerKey, Verdict, WindowFill};
+use super::verdict::{Evidence, ProbeSeen, TriggerKey, Verdict, WindowFill};
 use crate::engine::model::{BudgetName, Severity, SourceName, TargetName};
 use crate::engine::series::SourceFailure;
 use crate::engine::time::{Span, Timestamp};
@@ -37,6 +37,9 @@ pub struct SourceLook {
     pub failure: Option<SourceFailure>,
     /// Whether it has been asked and heard at all.
     pub heard: bool,
+    /// What a probe answered last.
+    #[serde(default)]
+    pub probe: Option<ProbeSeen>,
 }
 
 /// An imported rule whose last evaluation failed.

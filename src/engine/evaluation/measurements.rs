@@ -10,7 +10,7 @@ use super::groups::{Groups, RULES_SOURCE};
 use super::look::{SourceLook, TriggerLook};
 use super::saved::SavedMeasurements;
 use super::scopes::Outside;
-use super::verdict::{CheckVerdict, Judged, Judgement, Silence, TriggerKey, Verdict, WindowFill};
+use super::verdict::{CheckVerdict, Judged, Judgement, ProbeSeen, Silence, TriggerKey, Verdict, WindowFill};
 use super::watch::{Check, Watch};
 use crate::engine::model::{IndicatorName, Labels, Sample, SourceName, TargetName, TriggerName};
 use crate::engine::promql::EvalContext;
@@ -71,6 +71,8 @@ struct Hearing {
     /// The second of those answers: from there on a rate over them has a value.
     settled_at: Option<Timestamp>,
     last: Option<Result<(), SourceFailure>>,
+    /// What a probe answered last; `None` where it could not ask.
+    probe: Option<ProbeSeen>,
 }
 
 impl Measurements {
@@ -155,6 +157,7 @@ impl Measurements {
                 good_since: None,
                 settled_at: None,
                 last: None,
+                probe: None,
             };
             self.heard.entry(source.clone()).or_insert_with(new);
         }
@@ -232,6 +235,7 @@ impl Measurements {
                 hearing.last_good = Some(now);
             }
             hearing.last = Some(answer);
+            hearing.probe = probes::seen(observation, hearing.probe.take(), watch);
         }
         self.unseen.remove(source);
         self.note_ready(now);
@@ -289,7 +293,8 @@ impl Measurements {
             (*verdict == Verdict::Breached && window.full && !before.full).then(judgement)
         };
         let judgements = self.windows.iter().filter_map(due).collect();
-        let mut judged = Judged { judgements, alerts, ..Judged::default() };
+        let probes = self.probes(watch, now);
+        let mut judged = Judged { judgements, alerts, probes, ..Judged::default() };
         for (source, hearing) in &self.heard {
             if matches!(hearing.last, Some(Ok(()))) {
                 judged.answering.push(source.clone());
@@ -357,6 +362,7 @@ impl Measurements {
             last_good: hearing.last_good,
             failure: hearing.last.clone().and_then(Result::err),
             heard: hearing.last.is_some(),
+            probe: hearing.probe.clone(),
         };
         self.heard.iter().map(look).collect()
     }
@@ -380,6 +386,7 @@ impl Measurements {
             at: observation.at,
             took: observation.took,
             answer: observation.answer.as_ref().map(kept).map_err(Clone::clone),
+            told: observation.told.clone(),
         }
     }
 
@@ -443,6 +450,7 @@ mod hours;
 mod imported;
 mod judge;
 mod measure;
+mod probes;
 mod promises;
 mod scope;
 mod versions;

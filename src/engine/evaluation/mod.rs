@@ -26,8 +26,8 @@ pub use scopes::{Outside, Scopes};
 pub use score::Standing;
 pub use shown::shown;
 pub use verdict::{
-    CheckKey, CheckVerdict, Evidence, Judged, Judgement, OutOfScope, Silence, TriggerKey, UnknownReason,
-    Verdict, WindowFill,
+    CheckKey, CheckVerdict, Evidence, Judged, Judgement, OutOfScope, ProbeSeen, Silence, TriggerKey,
+    UnknownReason, Verdict, WindowFill,
 };
 pub use watch::{Check, DetectVersion, Disturbed, Memory, SourcePace, Watch};
 pub use window::{Mark, Window};

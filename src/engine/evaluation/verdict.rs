@@ -226,6 +226,31 @@ pub struct Silence {
     pub failure: Option<SourceFailure>,
 }
 
+/// The last answer of a probe.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProbeSeen {
+    /// Which.
+    pub source: SourceName,
+    /// When it was asked.
+    pub at: Timestamp,
+    /// Whether the answer was good.
+    pub good: bool,
+    /// Since when every answer has been as good, or as bad.
+    pub since: Timestamp,
+    /// What the answer was in words: `answered 503, expected 200`.
+    pub why: String,
+}
+
+impl ProbeSeen {
+    /// An answer speaks for at most this many of its source's intervals.
+    const FRESH_INTERVALS: i64 = 3;
+
+    /// Returns whether the answer of a source that is asked `every` so often still speaks for `now`.
+    pub fn is_fresh(&self, every: Span, now: Timestamp) -> bool {
+        now.since(self.at) <= every.times(Self::FRESH_INTERVALS)
+    }
+}
+
 /// What the measurement half hands to the decision half after an observation or at a deadline.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Judged {
@@ -239,6 +264,8 @@ pub struct Judged {
     pub silent: Vec<Silence>,
     /// Every source that answered well at its last observation.
     pub answering: Vec<SourceName>,
+    /// Every probe whose last answer still speaks for now. One that could not ask is not here: it knows nothing.
+    pub probes: Vec<ProbeSeen>,
     /// The version that each target's detection metric shows, where it shows exactly one.
     pub versions: Vec<(TargetName, String)>,
     /// Imported alerts, where a group was evaluated.

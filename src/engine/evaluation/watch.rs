@@ -77,6 +77,8 @@ pub struct Watch<'a> {
     pub rules: &'a RuleSet,
     /// The rhythm of every source.
     pub paces: &'a BTreeMap<SourceName, SourcePace>,
+    /// The sources that are probes.
+    pub probes: &'a BTreeSet<SourceName>,
     /// How each target's version is noticed.
     pub versions: Vec<(&'a TargetName, &'a DetectVersion)>,
     /// What may and what must be remembered.

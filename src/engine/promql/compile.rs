@@ -2,6 +2,7 @@
 
 mod calls;
 mod names;
+mod sources;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -215,7 +216,7 @@ impl Compiler<'_> {
         Some((Moment { at: shift.at, offset }, known))
     }
 
-    /// Compiles the matchers, and narrows the scope's sources to those that a `job` matcher leaves.
+    /// Compiles the matchers, and narrows the scope's sources to those that can show what they select.
     fn selector(&mut self, span: TextSpan, written: &VectorSelector) -> Option<Selector> {
         let named = written.name.as_ref().map(|name| (METRIC_NAME, MatchOp::Equal, name.as_str(), span));
         let others = written.matchers.iter().map(|m| (m.name.as_str(), m.op, m.value.as_str(), m.span));
@@ -229,15 +230,15 @@ impl Compiler<'_> {
         let sources = match &self.scope.sources {
             Sources::Any => Sources::Any,
             Sources::Only(names) => {
-                let fits = |job: &str| matchers.iter().filter(|m| m.name() == "job").all(|m| m.matches(job));
-                let fitting: BTreeSet<_> = names.iter().filter(|name| fits(name.as_str())).cloned().collect();
+                let fitting = sources::narrowed(names, self.scope, &matchers);
                 if fitting.is_empty() {
                     let names: Vec<_> = names.iter().map(|name| format!("`{name}`")).collect();
-                    let message = format!(
-                        "this selects nothing: its `job` is none of the sources in scope ({})",
-                        names.join(", ")
-                    );
-                    return self.refuse(span, message);
+                    let names = names.join(", ");
+                    let why = match matchers.iter().any(|matcher| matcher.name() == "job") {
+                        true => format!("its `job` is none of the sources in scope ({names})"),
+                        false => format!("no source in scope ({names}) shows it"),
+                    };
+                    return self.refuse(span, format!("this selects nothing: {why}"));
                 }
                 Sources::Only(fitting)
             }

@@ -20,17 +20,26 @@ pub use super::evaluate::{EvalContext, EvalError, Evaluated, MatrixSeries, Query
 pub struct Scope {
     /// The sources that selectors may read, as if every selector said `job=~"these"`.
     pub sources: Sources,
+    /// The probes among them, which show a closed set of series: what asks for others does not read them.
+    pub probes: BTreeSet<SourceName>,
     /// The step of subqueries that name none. Prometheus takes the global evaluation interval.
     pub default_step: Span,
 }
 
 impl Scope {
     /// The whole store, with Prometheus' default step of one minute.
-    pub const EVERYTHING: Self = Self { sources: Sources::Any, default_step: Span::from_secs(60) };
+    pub const EVERYTHING: Self =
+        Self { sources: Sources::Any, probes: BTreeSet::new(), default_step: Span::from_secs(60) };
 
     /// Returns a scope of these sources.
     pub fn of(sources: impl IntoIterator<Item = SourceName>) -> Self {
         Self { sources: Sources::Only(sources.into_iter().collect()), ..Self::EVERYTHING }
+    }
+
+    /// Returns the same scope, in which these sources are probes.
+    #[must_use]
+    pub fn with_probes(self, probes: impl IntoIterator<Item = SourceName>) -> Self {
+        Self { probes: probes.into_iter().collect(), ..self }
     }
 }
 

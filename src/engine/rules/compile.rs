@@ -37,6 +37,10 @@ pub struct Catalog {
     pub targets: BTreeMap<TargetName, BTreeSet<PlanName>>,
     /// The sources, each with the time between two observations.
     pub sources: BTreeMap<SourceName, Span>,
+    /// The sources that are probes.
+    pub probes: BTreeSet<SourceName>,
+    /// The probes of each target that tell whether it is we who see nothing.
+    pub references: BTreeMap<TargetName, BTreeSet<SourceName>>,
     /// The plans, each with whether it verifies that it helped.
     pub plans: BTreeMap<PlanName, Verified>,
     /// The escalation policies.
@@ -153,6 +157,8 @@ struct FileScope {
     target: TargetName,
     /// The sources that the file names, unknown ones included: they have been reported.
     sources: BTreeSet<SourceName>,
+    /// The sources that are probes.
+    probes: BTreeSet<SourceName>,
     paces: BTreeMap<SourceName, Span>,
     /// How far back expressions may look.
     reach: Span,
@@ -180,7 +186,8 @@ impl FileScope {
         }
         let target = written.target.as_ref().map_or("", |target| target.value.as_str());
         let (target, paces) = (target.into(), catalog.sources.clone());
-        Self { file: file.clone(), nth, target, sources, paces, reach: catalog.limits.reach }
+        let (probes, reach) = (catalog.probes.clone(), catalog.limits.reach);
+        Self { file: file.clone(), nth, target, sources, probes, paces, reach }
     }
 
     /// Returns where something of this file stands among all files.
@@ -196,7 +203,7 @@ impl FileScope {
 
     fn indicator(&self, written: &WrittenIndicator, out: &mut Findings) -> Option<Indicator> {
         let expr = written.expr.as_ref()?;
-        let query = match compile_expression(&expr.value, &self.sources, self.reach) {
+        let query = match compile_expression(&expr.value, self) {
             Ok(query) => Some(query),
             Err(problems) => {
                 out.extend(problems.into_iter().map(|problem| {
@@ -351,14 +358,14 @@ fn compare(
 ///
 /// Besides what PromQL itself refuses, an indicator must yield numbers, read at least one series (nothing else makes it
 /// be judged), and look back from now: a fixed time is not kept, nor is anything beyond `reach`.
-fn compile_expression(
-    text: &str,
-    sources: &BTreeSet<SourceName>,
-    reach: Span,
-) -> Result<QueryPlan, Vec<Problem>> {
+fn compile_expression(text: &str, file: &FileScope) -> Result<QueryPlan, Vec<Problem>> {
+    let (sources, probes, reach) = (&file.sources, &file.probes, file.reach);
     let expr = promql::parse(text)?;
     // Without any source that is an error of its own, and every selector would repeat it.
-    let scope = if sources.is_empty() { Scope::EVERYTHING } else { Scope::of(sources.iter().cloned()) };
+    let scope = match sources.is_empty() {
+        true => Scope::EVERYTHING,
+        false => Scope::of(sources.iter().cloned()).with_probes(probes.iter().cloned()),
+    };
     let plan = promql::compile(&expr, &scope)?;
     let found = promql::type_of(&expr);
     if !matches!(found, ValueType::Scalar | ValueType::Vector) {

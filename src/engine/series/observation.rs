@@ -20,7 +20,16 @@ pub struct Observation {
     pub took: Span,
     /// The samples, with the source's own labels (`job`, `instance`) already on them; or why there are none.
     pub answer: Result<Vec<Sample>, SourceFailure>,
+    /// What the answer was in words, one line: a probe's `answered 503, expected 200`. For people; nothing rests on it.
+    pub told: Option<String>,
 }
+
+/// The series that every probe shows: 1 where its answer was good, 0 where it was bad.
+pub const PROBE_SUCCESS: &str = "probe_success";
+
+/// Every series that a probe can show, called as blackbox_exporter calls them; each carries the probe's name in `source`.
+pub const PROBE_SERIES: [&str; 4] =
+    [PROBE_SUCCESS, "probe_duration_seconds", "probe_http_status_code", "probe_value"];
 
 /// Why a source gave no samples.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -17,7 +17,7 @@ use crate::engine::time::{Span, Timestamp};
 pub use ingest::Ingested;
 
 /// The series that every observation adds; they are kept whether or not a rule asks for them.
-const SYNTHETIC: [&str; 3] = ["up", "scrape_duration_seconds", "scrape_samples_scraped"];
+pub const SYNTHETIC: [&str; 3] = ["up", "scrape_duration_seconds", "scrape_samples_scraped"];
 
 /// Names one series for as long as it is kept; never reused while anything refers to it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

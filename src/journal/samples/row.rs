@@ -81,6 +81,12 @@ impl Row {
             }
         };
         let source = SourceName::from(source.as_str());
-        Some(turn(Some(Observation { source, at, took: Span::from_millis(self.took_ms), answer })))
+        Some(turn(Some(Observation {
+            source,
+            at,
+            took: Span::from_millis(self.took_ms),
+            answer,
+            told: None,
+        })))
     }
 }

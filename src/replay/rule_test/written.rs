@@ -11,7 +11,6 @@ use crate::engine::promql::{self, Plan, Problem, Scope, literals};
 use crate::engine::rules::decode::{self, Fields, Shape, Spanned};
 use crate::engine::rules::yaml::{Node, Scalar};
 use crate::engine::rules::{Diagnostic, Findings, Place};
-use crate::engine::series::Sources;
 use crate::engine::time::{Span, Timestamp};
 
 /// Time between two evaluations where the file says nothing.
@@ -177,7 +176,7 @@ fn test(node: &Node, number: usize, evaluation_interval: Span, out: &mut Finding
     let url = present(&fields, "external_url").and_then(|node| decode::text(node, "`external_url`", out));
     let alerts = items(&fields, "alert_rule_test", out);
     let alerts = alerts.iter().filter_map(|node| alert_test(node, out)).collect();
-    let scope = Scope { sources: Sources::Any, default_step: evaluation_interval };
+    let scope = Scope { default_step: evaluation_interval, ..Scope::EVERYTHING };
     let queries = items(&fields, "promql_expr_test", out);
     let queries = queries.iter().filter_map(|node| expr_test(node, &scope, &mut histograms, out)).collect();
     Some(Test {

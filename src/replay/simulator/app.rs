@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 
 use super::counters::Counters;
-use super::files::{blue_of, source_of};
+use super::files::{REFERENCE, blue_of, probe_of, source_of};
 use super::random::Random;
 use crate::engine::model::{Labels, Sample, SourceName};
-use crate::engine::series::{FailureKind, Observation, SourceFailure};
+use crate::engine::series::{FailureKind, Observation, PROBE_SUCCESS, SourceFailure};
 use crate::engine::time::{Span, Timestamp};
 
 /// How an application does.
@@ -17,6 +17,8 @@ pub(super) enum Health {
     Failing,
     /// No requests arrive.
     Silent,
+    /// Nobody listens: its metrics are unreachable, and its probe is bad.
+    Dead,
 }
 
 /// One application: a version, a health, and counters.
@@ -50,7 +52,7 @@ impl App {
         let (good, bad) = match self.health {
             Health::Good => (100.0, 0.2),
             Health::Failing => (66.0, 33.0),
-            Health::Silent => (0.0, 0.0),
+            Health::Silent | Health::Dead => (0.0, 0.0),
         };
         self.good_requests += secs * good;
         self.bad_requests += secs * bad;
@@ -101,6 +103,8 @@ pub(super) struct Apps {
     moods: BTreeMap<SourceName, (Mood, Timestamp)>,
     random: Random,
     is_calm: bool,
+    /// Until when nothing at all can be reached from here.
+    isolated_until: Option<Timestamp>,
 }
 
 /// What a scrape leads to: the observation, and how long it takes until it is heard. `None` where nothing ever is.
@@ -109,12 +113,13 @@ pub(super) type Scraped = Option<(Observation, Span)>;
 impl Apps {
     pub(super) fn new(count: usize, now: Timestamp, random: Random) -> Self {
         let apps = (0..count).map(|_| App::new(now)).collect();
-        Self { apps, moods: BTreeMap::new(), random, is_calm: false }
+        Self { apps, moods: BTreeMap::new(), random, is_calm: false, isolated_until: None }
     }
 
     /// Everything works from now on.
     pub(super) fn calm_down(&mut self, now: Timestamp) {
         self.is_calm = true;
+        self.isolated_until = None;
         self.moods.clear();
         for app in &mut self.apps {
             if app.health() != Health::Good {
@@ -128,6 +133,20 @@ impl Apps {
         self.moods.insert(source, (mood, until));
     }
 
+    /// Cuts us off from everything until a time.
+    pub(super) fn isolate(&mut self, until: Timestamp) {
+        self.isolated_until = Some(until);
+    }
+
+    /// Returns whether somebody listens where a source asks.
+    fn is_reached(&self, source: &SourceName, now: Timestamp) -> bool {
+        let is_dead = |nth: &usize| {
+            let is_own = *source == source_of(*nth) || *source == probe_of(*nth);
+            is_own && self.apps[*nth].health == Health::Dead
+        };
+        self.isolated_until.is_none_or(|until| now >= until) && !(0..self.apps.len()).any(|nth| is_dead(&nth))
+    }
+
     /// Asks a source at `now`; `at` is the same instant as the engine tells it.
     pub(super) fn scrape(
         &mut self,
@@ -138,6 +157,7 @@ impl Apps {
     ) -> Scraped {
         let mood =
             self.moods.get(source).filter(|(_, until)| now < *until).map_or(Mood::Answers, |(mood, _)| *mood);
+        let is_reached = self.is_reached(source, now);
         let random = &mut self.random;
         let mut took = random.millis(5, 200);
         let mut kind = None;
@@ -163,14 +183,23 @@ impl Apps {
                 _ => {}
             },
         }
+        let is_probe =
+            source.as_str() == REFERENCE || (0..self.apps.len()).any(|nth| *source == probe_of(nth));
+        if !is_reached && !is_probe {
+            kind = kind.or(Some(FailureKind::Unreachable));
+        }
         let answer = match kind {
             Some(kind) => {
                 counters.note("source failed");
                 Err(SourceFailure { kind, message: format!("no answer: {kind:?}") })
             }
+            None if is_probe => {
+                counters.note(if is_reached { "probe good" } else { "probe bad" });
+                Ok(vec![probed(source, is_reached, at)])
+            }
             None => Ok(self.samples(source, now, at, is_missing, counters)),
         };
-        Some((Observation { source: source.clone(), at, took, answer }, took))
+        Some((Observation { source: source.clone(), at, took, answer, told: None }, took))
     }
 
     fn samples(
@@ -202,6 +231,12 @@ impl Apps {
             sample(&total("500"), app.bad_requests.floor()),
         ]
     }
+}
+
+/// Returns what a probe shows.
+fn probed(source: &SourceName, is_good: bool, at: Timestamp) -> Sample {
+    let own = [("__name__", PROBE_SUCCESS), ("job", source.as_str()), ("source", source.as_str())];
+    Sample { labels: Labels::from_pairs(own), at, value: f64::from(u8::from(is_good)) }
 }
 
 const FAILURES: [FailureKind; 4] =

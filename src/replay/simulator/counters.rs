@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 /// Everything that the worlds taken together must have contained.
-pub const EXPECTED: [&str; 73] = [
+pub const EXPECTED: [&str; 77] = [
     "crash",
     "crash before commit",
     "crash after commit, before effects",
@@ -71,6 +71,10 @@ pub const EXPECTED: [&str; 73] = [
     "refused: journal",
     "refused: stopping",
     "refused: point of no return",
+    "refused: isolated",
+    "probe good",
+    "probe bad",
+    "isolation",
     "deployment announced",
     "deployment detected",
     "deployment succeeded",

@@ -2,6 +2,7 @@
 
 use super::app::{Health, Mood as SourceMood};
 use super::channels::Mood as ReceiverMood;
+use super::files::{probe_of, target_name};
 use super::random::Random;
 use super::world::Due;
 use crate::engine::decision::{DeliveryReport, DeploymentNews, Ending, Happening, Setup};
@@ -52,6 +53,32 @@ pub(super) fn draw(
     }
     draw_host(queue, &when, random);
     draw_deployments(queue, setup.targets.len(), &when, random);
+    draw_deaths(queue, setup, &when, random);
+}
+
+/// Applications that are gone, as their probes tell; and nobody but us who is, where references tell that.
+fn draw_deaths(
+    queue: &mut Queue<Due>,
+    setup: &Setup,
+    when: &impl Fn(&mut Random) -> Timestamp,
+    random: &mut Random,
+) {
+    let probed = |nth: &usize| setup.probes.contains(&probe_of(*nth));
+    for target in (0..setup.targets.len()).filter(probed) {
+        for _ in 0..random.pick(&[0, 1, 1, 2]) {
+            let (at, lasts) = (when(random), random.secs(10, 240));
+            queue.add(at, Due::Turn { target, health: Health::Dead });
+            queue.add(at + lasts, Due::Turn { target, health: Health::Good });
+        }
+    }
+    let targets =
+        (0..setup.targets.len()).filter(probed).filter_map(|nth| setup.targets.get(&target_name(nth)));
+    let can_tell: Vec<bool> = targets.map(|target| !target.reference.is_empty()).collect();
+    if !can_tell.is_empty() && can_tell.iter().all(|tells| *tells) {
+        for _ in 0..random.pick(&[0, 1, 2]) {
+            queue.add(when(random), Due::Isolation { lasts: random.secs(5, 120) });
+        }
+    }
 }
 
 /// Pipelines that tell of what they do, in order or not: the new version shows whenever it does.

@@ -36,6 +36,14 @@ pub(super) fn blue_of(target: usize) -> SourceName {
     format!("blue-{target}").into()
 }
 
+/// Returns the name of the probe of a target's application.
+pub(super) fn probe_of(target: usize) -> SourceName {
+    format!("health-{target}").into()
+}
+
+/// The probe of what is there whatever becomes of the targets.
+pub(super) const REFERENCE: &str = "gateway";
+
 /// Returns a target's name.
 pub(super) fn target_name(target: usize) -> TargetName {
     format!("target-{target}").into()
@@ -59,6 +67,8 @@ pub(super) fn draw(random: &mut Random) -> Setup {
     for target in 0..random.pick(&[1, 1, 1, 2, 2, 3]) {
         draw_target(&mut setup, target, every, random);
     }
+    // A stream of its own: worlds without probes are what they were.
+    draw_probes(&mut setup, every, &mut random.fork());
     setup
 }
 
@@ -106,8 +116,43 @@ fn draw_target(setup: &mut Setup, target: usize, every: Span, random: &mut Rando
             point_of_no_return: random.chance(10).then(|| random.secs(0, 120)),
             ..DeploymentSettings::default()
         },
+        reference: BTreeSet::new(),
     };
     setup.targets.insert(name, guarded);
+}
+
+/// Gives some targets a probe, a rule on it, and at times a reference to tell our own blindness by.
+fn draw_probes(setup: &mut Setup, every: Span, random: &mut Random) {
+    for nth in 0..setup.targets.len() {
+        if !random.chance(50) {
+            continue;
+        }
+        let (name, probe) = (target_name(nth), probe_of(nth));
+        let pace = SourcePace { every, silent_after: every.times(random.between(3, 9)) };
+        setup.sources.insert(probe.clone(), pace);
+        setup.probes.insert(probe.clone());
+        let Some(target) = setup.targets.get_mut(&name) else { continue };
+        if random.chance(60) {
+            let reference = SourceName::from(REFERENCE);
+            setup.sources.insert(reference.clone(), pace);
+            setup.probes.insert(reference.clone());
+            target.reference.insert(reference);
+        }
+        let plans: Vec<PlanName> = target.plans.iter().cloned().collect();
+        let window = random.pick(&[WindowSpec::InARow { count: 1 }, WindowSpec::InARow { count: 3 }]);
+        let mut trigger = Trigger {
+            sources: BTreeSet::from([probe.clone()]),
+            severity: Severity::Critical,
+            then: Then {
+                rollback: Some(random.pick(&plans)),
+                page: Some("on-call".into()),
+                ..Then::default()
+            },
+            ..Trigger::new("Down".into(), name.clone(), down(&probe), window)
+        };
+        trigger.fingerprint = fingerprint(&trigger);
+        setup.rules.triggers.insert((name, trigger.name.clone()), Arc::new(trigger));
+    }
 }
 
 fn draw_trigger(
@@ -182,6 +227,10 @@ fn draw_step(nth: usize, random: &mut Random) -> Step {
     };
     let on_error = if random.chance(35) { OnError::Continue } else { OnError::Stop };
     Step { name, action, timeout: random.secs(5, 40), on_error, idempotent: random.chance(35) }
+}
+
+fn down(probe: &SourceName) -> Condition {
+    condition("healthy", Unit::Bool, "probe_success".to_owned(), probe, Comparison::Equal, 0.0)
 }
 
 fn error_rate(source: &SourceName, range: Span, comparison: Comparison, threshold: f64) -> Condition {
@@ -265,7 +314,11 @@ pub(super) fn revise(setup: &Setup, nth: u64, random: &mut Random) -> Option<(Se
             let gone = source_of(last);
             new.sources.remove(&gone);
             new.sources.remove(&blue_of(last));
-            new.rules = without_rules(&new.rules, |rule| rule.sources.contains(&gone));
+            new.sources.remove(&probe_of(last));
+            new.probes.remove(&probe_of(last));
+            let is_gone =
+                |rule: &Trigger| rule.sources.contains(&gone) || rule.sources.contains(&probe_of(last));
+            new.rules = without_rules(&new.rules, is_gone);
             new.targets.get_mut(&target_name(last))?.detect = None;
         }
         R::ReceiverRemoved => {

@@ -142,7 +142,12 @@ pub(super) fn calls_for_page(event: &Event, later: &[Event], log: &Log) -> Optio
             *log.incident_of.get(rollback)?
         }
         Happening::RollbackNotBegun {
-            refusal: Refusal::Shadow | Refusal::Permissive | Refusal::Joined(_) | Refusal::OutOfScope(_),
+            refusal:
+                Refusal::Shadow
+                | Refusal::Permissive
+                | Refusal::Joined(_)
+                | Refusal::OutOfScope(_)
+                | Refusal::Isolated(_),
             ..
         } => return None,
         Happening::RollbackNotBegun { incident, .. } => *incident,

@@ -64,6 +64,7 @@ pub(super) fn event(event: &Event, state: &State, setup: &Setup, counters: &mut 
             Refusal::Journal(_) => "refused: journal",
             Refusal::Stopping => "refused: stopping",
             Refusal::RestsOnAbsence => "refused: rests on absence",
+            Refusal::Isolated(_) => "refused: isolated",
             Refusal::Permissive => "refused: permissive budget",
             Refusal::SourceFailed(_) => "refused: source failed",
         },

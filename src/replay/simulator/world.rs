@@ -46,6 +46,7 @@ pub(super) enum Due {
     Attempt { life: u32, effect: EffectId },
     Deploy { target: usize, health: Health },
     Turn { target: usize, health: Health },
+    Isolation { lasts: Span },
     SourceTrouble { source: SourceName, mood: SourceMood, lasts: Span },
     ReceiverTrouble { receiver: ReceiverName, mood: ReceiverMood, lasts: Span },
     JournalTrouble { lasts: Span },
@@ -381,6 +382,11 @@ impl World {
             Due::Turn { target, health } => {
                 self.remark(format!("target {target} turns {health:?}"));
                 self.apps.apps[target].turn(health, now);
+            }
+            Due::Isolation { lasts } => {
+                self.remark(format!("cut off from everything for {lasts}"));
+                self.counters.note("isolation");
+                self.apps.isolate(now + lasts);
             }
             Due::SourceTrouble { source, mood, lasts } => {
                 self.remark(format!("{source}: {mood:?} for {lasts}"));

@@ -57,6 +57,7 @@ fn setup() -> Setup {
         cooldown: Span::ZERO,
         detect: None,
         deployments: DeploymentSettings::default(),
+        reference: BTreeSet::new(),
     };
     Setup {
         rules: RuleSet { groups: vec![Arc::new(group)], ..RuleSet::default() },

@@ -81,7 +81,7 @@ impl Measurements {
             let outcome = self.groups.evaluate(group, *at, &mut self.store, &context);
             if !outcome.written.is_empty() {
                 let (source, answer) = (SourceName::from(RULES_SOURCE), Ok(outcome.written));
-                self.recorded.push(Observation { source, at: *at, took: Span::ZERO, answer });
+                self.recorded.push(Observation { source, at: *at, took: Span::ZERO, answer, told: None });
             }
         }
         if now.since(self.retained) >= RETAIN_EVERY {

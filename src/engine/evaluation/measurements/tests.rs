@@ -41,6 +41,7 @@ fn judged(
     let watch = Watch {
         rules: &rules,
         paces: &paces,
+        probes: &BTreeSet::new(),
         versions: Vec::new(),
         memory: &memory,
         checks: Vec::new(),
@@ -60,7 +61,7 @@ fn judged(
         value: *value,
     });
     let answer = Ok(samples.collect());
-    let observation = Observation { source: "app".into(), at: START, took: Span::ZERO, answer };
+    let observation = Observation { source: "app".into(), at: START, took: Span::ZERO, answer, told: None };
     let mut judgements = measurements.observe(&observation, &watch).judgements;
     assert_eq!(judgements.len(), 1, "{when}");
     let only = judgements.remove(0);

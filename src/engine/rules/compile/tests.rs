@@ -6,6 +6,8 @@ fn catalog() -> Catalog {
     Catalog {
         targets: [("app".into(), ["undo".into()].into())].into(),
         sources: [("fast".into(), Span::from_secs(5)), ("slow".into(), Span::from_secs(20))].into(),
+        probes: BTreeSet::new(),
+        references: BTreeMap::new(),
         plans: [("undo".into(), Verified::Yes), ("other".into(), Verified::Yes)].into(),
         policies: ["ops".into()].into(),
         calendars: ["market".into()].into(),

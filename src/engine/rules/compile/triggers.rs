@@ -1,10 +1,10 @@
 //! Triggers as written -> [`Trigger`]s: one each, or one per level.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::windows::{self, Paces};
 use super::{Catalog, FileScope, Indicators, check_summary, condition, consequence, fingerprint};
-use crate::engine::model::{Severity, TriggerName};
+use crate::engine::model::{Severity, SourceName, TriggerName};
 use crate::engine::rules::diagnostic::{Diagnostic, Findings, Place};
 use crate::engine::rules::during;
 use crate::engine::rules::set::{
@@ -92,7 +92,12 @@ impl TriggerScope<'_> {
         }
         let no_data = terms.no_data.as_ref().map_or_else(NoData::default, |no_data| no_data.value);
         check_clear(&when, &clear, terms, out);
-        self.check_absence(&draft, &then, out);
+        let reads = when.sources().into_iter().chain(given.iter().flat_map(Condition::sources));
+        let reads: BTreeSet<SourceName> = reads.collect();
+        if self.catalog.probes.is_disjoint(&reads) {
+            check_absence(&draft, &then, out);
+        }
+        self.check_reference(&draft, &then, &reads, out);
         let trigger = Trigger {
             position: self.file.position(&draft.place),
             sources,
@@ -132,16 +137,38 @@ impl TriggerScope<'_> {
         consequence(&written, &self.file.target, self.catalog, out)
     }
 
-    /// Says that a trigger that missing data can make fire never acts (E2).
-    fn check_absence(&self, draft: &Draft<'_>, then: &Then, out: &mut Findings) {
-        let Some(no_data) = &draft.terms.no_data else { return };
-        if no_data.value.can_breach() && then.rollback.is_some() {
-            let message =
-                format!("missing data can make `{}` fire, so it pages and never rolls back", draft.name);
-            out.push(Diagnostic::warning("absence-never-acts", no_data.place.clone(), message).hint(
-                "write `no_data: hold` for the trigger that acts, and a second trigger that pages on absence",
-            ));
+    /// Doubts a trigger that rolls back by what its target's reference probe answers.
+    fn check_reference(
+        &self,
+        draft: &Draft<'_>,
+        then: &Then,
+        reads: &BTreeSet<SourceName>,
+        out: &mut Findings,
+    ) {
+        let reference = self.catalog.references.get(&self.file.target);
+        let judged = reference.and_then(|reference| reference.iter().find(|probe| reads.contains(*probe)));
+        if let (Some(probe), true) = (judged, then.rollback.is_some()) {
+            let message = format!(
+                "`{}` reads `{probe}`, a reference probe of its target: while that is bad nothing is rolled back",
+                draft.name
+            );
+            let hint = "a reference probe asks something that is there whatever becomes of the target";
+            out.push(Diagnostic::warning("judged-reference", draft.place.clone(), message).hint(hint));
         }
+    }
+}
+
+/// Says that a trigger that missing data can make fire, and no probe confirms, never acts (E2).
+fn check_absence(draft: &Draft<'_>, then: &Then, out: &mut Findings) {
+    let Some(no_data) = &draft.terms.no_data else { return };
+    if no_data.value.can_breach() && then.rollback.is_some() {
+        let message = format!(
+            "missing data can make `{}` fire and it reads no probe, so it pages and never rolls back",
+            draft.name
+        );
+        out.push(Diagnostic::warning("absence-never-acts", no_data.place.clone(), message).hint(
+            "let `when` or `given` read a probe too: it rolls back while that is bad; or write `no_data: hold`",
+        ));
     }
 }
 

@@ -25,12 +25,12 @@ fn answer(secs: i64, samples: &[(&str, &str, f64)]) -> Observation {
         .iter()
         .map(|(name, path, value)| Sample { labels: labels(name, path), at: at(secs), value: *value })
         .collect();
-    Observation { source: app(), at: at(secs), took: Span::from_millis(250), answer: Ok(samples) }
+    Observation { source: app(), at: at(secs), took: Span::from_millis(250), answer: Ok(samples), told: None }
 }
 
 fn failure(secs: i64) -> Observation {
     let failure = SourceFailure { kind: FailureKind::TimedOut, message: "no answer within 3s".into() };
-    Observation { source: app(), at: at(secs), took: Span::from_secs(3), answer: Err(failure) }
+    Observation { source: app(), at: at(secs), took: Span::from_secs(3), answer: Err(failure), told: None }
 }
 
 fn named(name: &str) -> Selector {

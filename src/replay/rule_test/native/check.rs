@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::expectation::{Kind, Pattern, StatePattern, Want};
-use super::happens::Occurrence;
+use super::happens::{Mood, Occurrence};
 use super::stage::Stage;
 use super::written::Test;
 use crate::engine::decision::{Command, Input};
@@ -29,8 +29,11 @@ pub(super) fn check(test: &Test, stage: &Stage, out: &mut Findings) {
         look_up(name, place, "receiver", &known.receivers, out);
     }
     for happens in &test.happens {
-        if let Occurrence::Source { source, .. } = &happens.what {
+        if let Occurrence::Source { source, mood, .. } = &happens.what {
             look_up(&source.value, &source.place(), "source", &known.sources, out);
+            if matches!(mood, Mood::Bad(_)) && known.sources.contains(&source.value) {
+                known.bad(source, out);
+            }
         }
         if let Occurrence::Input(input) = &happens.what
             && let Input::Command(Command::Deployment { target, .. }) = &**input
@@ -49,6 +52,7 @@ struct Known {
     steps: BTreeSet<String>,
     receivers: BTreeSet<String>,
     sources: BTreeSet<String>,
+    probes: BTreeSet<String>,
     targets: BTreeSet<String>,
 }
 
@@ -68,6 +72,7 @@ impl Known {
             known.steps.extend(steps.map(|step| step.name.clone()));
             known.receivers.extend(setup.receivers.iter().map(ToString::to_string));
             known.targets.extend(setup.targets.keys().map(ToString::to_string));
+            known.probes.extend(setup.probes.iter().map(ToString::to_string));
             known.sources.extend(setup.sources.keys().map(ToString::to_string));
         }
         known
@@ -83,6 +88,16 @@ impl Known {
             Kind::Incident | Kind::Event => return,
         };
         look_up(&name.value, &name.place(), kind, names, out);
+    }
+
+    /// Only a probe's answer is good or bad.
+    fn bad(&self, source: &Scalar, out: &mut Findings) {
+        if !self.probes.contains(&source.value) {
+            let message = format!("source `{}` is not a probe: its answer is not good or bad", source.value);
+            let hint =
+                "`fails: unreachable`; or declare a probe: `world: { sources: { health: { probe: true } } }`";
+            out.push(Diagnostic::error("not-a-probe", source.place(), message).hint(hint));
+        }
     }
 
     fn deployed(&self, target: &str, place: &Place, out: &mut Findings) {

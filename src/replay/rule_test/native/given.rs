@@ -37,6 +37,7 @@ pub(super) struct Rules {
 pub(super) fn replace(
     rules: &[Rules],
     given: &[GivenIndicator],
+    probes: &BTreeSet<SourceName>,
     out: &mut Findings,
 ) -> (Vec<SourceFile>, Vec<StandIn>) {
     let mut files = Vec::new();
@@ -52,7 +53,7 @@ pub(super) fn replace(
                 continue;
             };
             found.insert(at);
-            let Some((source, expr)) = stand_in_of(indicator, &own, given, out) else { continue };
+            let Some((source, expr)) = stand_in_of(indicator, (&own, probes), given, out) else { continue };
             let unit = match get(indicator, "unit") {
                 Some(Node::Scalar(unit)) => UNITS.iter().find(|(word, _)| *word == unit.value),
                 _ => None,
@@ -104,12 +105,12 @@ fn sources_of(root: &Node) -> BTreeSet<SourceName> {
 /// Returns the source that exposes what stands in for an indicator, and the expression that reads it.
 fn stand_in_of(
     indicator: &Node,
-    own: &BTreeSet<SourceName>,
+    (own, probes): (&BTreeSet<SourceName>, &BTreeSet<SourceName>),
     given: &GivenIndicator,
     out: &mut Findings,
 ) -> Option<(SourceName, String)> {
     let Some(Node::Scalar(expr)) = get(indicator, "expr") else { return None };
-    let scope = Scope::of(own.iter().cloned());
+    let scope = Scope::of(own.iter().cloned()).with_probes(probes.iter().cloned());
     // What is wrong with the expression itself is told when the file is loaded as it is.
     let plan = promql::parse(&expr.value).and_then(|expr| promql::compile(&expr, &scope)).ok()?;
     let read = match plan.sources() {
@@ -123,7 +124,8 @@ fn stand_in_of(
         return None;
     };
     let metric = metric(&given.name.value);
-    let expr = if read == *own {
+    // A probe shows what it is asked for by name alone.
+    let expr = if read == *own && own.is_disjoint(probes) {
         metric
     } else {
         let jobs: Vec<String> = read.iter().map(|source| source.as_str().replace('.', "[.]")).collect();
@@ -159,7 +161,8 @@ mod tests {
             "target: t\nsources: [app, health]\nindicators:\n  both: { unit: ratio, expr: a / b }\n  one: { unit: bool, expr: 'up{job=\"health\"}' }\n",
         )];
         let mut out = Findings::default();
-        let (files, stand_ins) = replace(&rules, &given("both: 3%\none: false\n"), &mut out);
+        let (files, stand_ins) =
+            replace(&rules, &given("both: 3%\none: false\n"), &BTreeSet::new(), &mut out);
         assert!(!out.has_errors());
         assert!(files[0].text().contains(r#""expr": "indicator:both""#), "{}", files[0].text());
         assert!(files[0].text().contains(r#"indicator:one{job=~\"health\"}"#), "{}", files[0].text());
@@ -172,7 +175,7 @@ mod tests {
     fn what_cannot_be_given_is_told() {
         let rules = [rules("target: t\nsources: [rearguard]\nindicators:\n  own: { unit: bool, expr: x }\n")];
         let mut out = Findings::default();
-        replace(&rules, &given("own: true\nownn: true\n"), &mut out);
+        replace(&rules, &given("own: true\nownn: true\n"), &BTreeSet::new(), &mut out);
         let codes: Vec<_> = out.into_problems().iter().map(|problem| problem.code).collect();
         assert_eq!(codes, ["own-indicator", "unknown-indicator"]);
     }

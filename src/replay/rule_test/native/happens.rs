@@ -45,6 +45,8 @@ pub(super) enum Occurrence {
 pub(super) enum Mood {
     /// It answers after this time.
     Answers(Span),
+    /// It is a probe, and its answer is bad; the text says why.
+    Bad(String),
     /// Its answer is a failure.
     Fails(SourceFailure),
     /// Nothing is heard of it at all.
@@ -121,14 +123,14 @@ fn mood(fields: &Fields<'_>, out: &mut Findings) -> Option<Mood> {
         }
         (None, Some(node), None) => Some(Mood::Answers(decode::duration(node, "`takes`", out)?.value)),
         (None, None, Some(node)) => {
-            let moods = [("silent", Mood::Silent), ("well", Mood::Answers(Span::ZERO))];
-            let nth = decode::choice(node, "`is`", &[("silent", 0_usize), ("well", 1)], out)?;
-            moods.into_iter().nth(nth).map(|(_, mood)| mood)
+            let why = says.map_or("answered 503, expected 200", |says| &says.value).to_owned();
+            let moods = [Mood::Silent, Mood::Answers(Span::ZERO), Mood::Bad(why)];
+            let nth = decode::choice(node, "`is`", &[("silent", 0_usize), ("well", 1), ("bad", 2)], out)?;
+            moods.into_iter().nth(nth)
         }
         _ => {
             let message = "what is it with this source? One of `fails`, `takes` and `is`";
-            let hint =
-                "`fails: unreachable`, `takes: 2s`, `is: silent`, `is: well`; `for: 30s` says how long";
+            let hint = "`fails: unreachable`, `takes: 2s`, `is: silent`, `is: bad` (a probe), `is: well`; `for: 30s` says how long";
             out.push(Diagnostic::error("bad-happening", fields.place(), message).hint(hint));
             None
         }
@@ -168,6 +170,7 @@ impl fmt::Display for Mood {
         match self {
             Self::Answers(Span::ZERO) => f.write_str("answers well"),
             Self::Answers(takes) => write!(f, "takes {takes} to answer"),
+            Self::Bad(why) => write!(f, "is bad: {why}"),
             Self::Fails(failure) => write!(f, "fails: {failure}"),
             Self::Silent => f.write_str("is silent"),
         }

@@ -17,6 +17,7 @@ mod given;
 mod happens;
 mod judge;
 mod outside;
+mod probes;
 mod session;
 mod stage;
 mod state;

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::expectation::{Standing, StatePattern, Want};
 use super::happens::{Mood, Occurrence};
 use super::outside::Outside;
+use super::probes::{Answer, says_when_good};
 use super::stage::{Loaded, Stage};
 use super::story::{Line, Look, Story, Told};
 use super::written::Test;
@@ -297,16 +298,31 @@ impl Session<'_> {
             _ => Mood::Answers(Span::ZERO),
         };
         let timeout = self.files.scrapes.get(source).map_or(self.every(source), |scrape| scrape.timeout);
-        let (took, answer) = match mood {
+        let is_probe = self.files.setup.probes.contains(source);
+        let late = format!("no whole answer within {timeout}");
+        let (took, answer, bad) = match mood {
             Mood::Silent => return self.ask_again(source, Span::ZERO),
-            Mood::Fails(failure) => (Span::ZERO, Err(failure)),
-            Mood::Answers(takes) if takes > timeout => {
-                let message = format!("no whole answer within {timeout}");
-                (timeout, Err(SourceFailure { kind: FailureKind::TimedOut, message }))
+            Mood::Fails(failure) => (Span::ZERO, Err(failure), None),
+            Mood::Bad(why) => (Span::ZERO, Ok(self.page(source)), Some(why)),
+            Mood::Answers(takes) if takes > timeout && is_probe => {
+                (timeout, Ok(self.page(source)), Some(late))
             }
-            Mood::Answers(takes) => (takes, Ok(self.page(source))),
+            Mood::Answers(takes) if takes > timeout => {
+                (timeout, Err(SourceFailure { kind: FailureKind::TimedOut, message: late }), None)
+            }
+            Mood::Answers(takes) => (takes, Ok(self.page(source)), None),
         };
-        let observation = Observation { source: source.clone(), at: self.now, took, answer };
+        let (answer, told) = match answer {
+            Ok(page) if is_probe => {
+                let mut own = self.stage.series.iter().filter(|(whose, ..)| whose == source);
+                let is_given = own.any(|(_, labels, _)| says_when_good(labels.metric_name()));
+                let (page, told) =
+                    Answer { source, at: self.now, took, page, is_given, bad }.finish(&self.files);
+                (Ok(page), told)
+            }
+            answer => (answer, None),
+        };
+        let observation = Observation { source: source.clone(), at: self.now, took, answer, told };
         if let Daemon::Up(replay) = &mut self.daemon {
             replay.schedule(self.now + took, Timed::Observation(observation));
         }

@@ -9,7 +9,7 @@ use super::given::{self, Rules, StandIn};
 use super::happens::Occurrence;
 use super::world::{self, Named};
 use super::written::{GivenSeries, Test, TestFile};
-use crate::config::{self, Scrape, rule_files, source_file};
+use crate::config::{self, Source, rule_files, source_file};
 use crate::engine::decision::Setup;
 use crate::engine::evaluation::TriggerKey;
 use crate::engine::model::{Labels, SourceName};
@@ -25,7 +25,7 @@ use super::course::Course;
 pub(super) struct Loaded {
     pub(super) setup: Arc<Setup>,
     /// How sources are asked.
-    pub(super) scrapes: BTreeMap<SourceName, Scrape>,
+    pub(super) scrapes: BTreeMap<SourceName, Source>,
 }
 
 /// What a test is played on.
@@ -127,7 +127,7 @@ impl<'f> Scenery<'f> {
         // As they are first: what is wrong with them is told at its place.
         let whole: Vec<SourceFile> = self.rules.iter().map(|rules| rules.file.clone()).collect();
         let loaded = self.load(&self.rules, &whole, world.as_ref(), test, out)?;
-        let (replaced, stand_ins) = given::replace(&self.rules, &test.indicators, out);
+        let (replaced, stand_ins) = given::replace(&self.rules, &test.indicators, &loaded.setup.probes, out);
         let loaded = match stand_ins.as_slice() {
             [] => loaded,
             _ => self.load(&self.rules, &replaced, world.as_ref(), test, out)?,
@@ -141,7 +141,8 @@ impl<'f> Scenery<'f> {
             };
             let world = overlaid(world.as_ref(), reload.world.as_ref());
             // An indicator that is gone now is given no more.
-            let (replaced, _) = given::replace(&rules, &test.indicators, &mut Findings::default());
+            let probes = &loaded.setup.probes;
+            let (replaced, _) = given::replace(&rules, &test.indicators, probes, &mut Findings::default());
             reloads.insert(at, self.load(&rules, &replaced, world.as_ref(), test, out)?);
         }
         let series = exposed(test, &loaded, &stand_ins, out);
@@ -315,10 +316,18 @@ fn exposed(
     all
 }
 
-fn labelled(source: &SourceName, given: &Labels, loaded: &Loaded) -> Labels {
-    let extra = loaded.scrapes.get(source).map_or_else(Labels::empty, |scrape| scrape.labels.clone());
+/// Returns the labels that a source puts on its series.
+pub(super) fn identity(source: &SourceName, loaded: &Loaded) -> SeriesIdentity {
+    let mut extra = loaded.scrapes.get(source).map_or_else(Labels::empty, |asked| asked.labels.clone());
+    if loaded.setup.probes.contains(source) {
+        extra = extra.with("source", source.as_str());
+    }
     // A test that names a `job` or an `instance` means the series as rules see it.
-    let identity = SeriesIdentity::new(source, "app.test:80", &extra, LabelConflict::Honor);
+    SeriesIdentity::new(source, "app.test:80", &extra, LabelConflict::Honor)
+}
+
+fn labelled(source: &SourceName, given: &Labels, loaded: &Loaded) -> Labels {
+    let identity = identity(source, loaded);
     let named = given.without_name();
     let pairs: Vec<(&str, &str)> = named.iter().collect();
     identity.attach(given.metric_name(), pairs.iter().copied())

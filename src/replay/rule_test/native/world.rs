@@ -2,7 +2,7 @@
 //!
 //! What rule files name exists by itself: an armed target that may run every plan, a source that is asked every 5 s, a plan
 //! of one step, a policy with one receiver of the same name. `world:` declares parts of it in the words of `rearguard.yaml`;
-//! what it leaves out (an address, a program, a time limit) is made up too. The daemon's own reader reads the result.
+//! what it leaves out (an address, a program, a time limit) is made up too: `probe: true` is a probe of whatever. The daemon's own reader reads the result.
 
 use std::collections::BTreeSet;
 
@@ -17,6 +17,9 @@ pub(super) const OWN_SOURCE: &str = "rearguard";
 
 /// The keys that tell what kind a source is.
 const SOURCE_KINDS: [&str; 6] = ["scrape", "probe", "systemd", "prometheus", "push", "exec"];
+
+/// What `probe: true` asks.
+const PROBED: &str = "http://app.test:80/health";
 
 /// The names that rule files use of what root declares.
 #[derive(Clone, Debug, Default)]
@@ -85,6 +88,13 @@ pub(super) fn make_up(declared: Option<&Node>, named: &Named) -> Node {
         named.sources.insert("app".to_owned());
     }
     complete(&mut world, "sources", &named.sources, |_, source| {
+        if let Some(Node::Scalar(asked)) = get(source, "probe")
+            && asked.plain
+            && asked.value == "true"
+            && let (Some(probe), Some(made)) = (get_mut(source, "probe"), made(PROBED))
+        {
+            *probe = made;
+        }
         if SOURCE_KINDS.iter().all(|kind| get(source, kind).is_none()) {
             ensure(source, "scrape", "http://app.test:80/metrics");
         }

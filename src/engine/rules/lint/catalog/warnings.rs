@@ -18,7 +18,7 @@ pub const WARNINGS: &[Explanation] = &[
         "absence-never-acts",
         "a rule that missing data can make fire and that is to roll back",
         "Missing data never act by themselves: such an alert pages and never rolls back. A probe's answer (refused,\n\
-         timed out, wrong status) is data and may act.",
+         timed out, wrong status) is data and may act: a trigger of ours acts while a probe that it reads is bad.",
         "- { match: { alertname: AppAbsent }, target: app, then: { rollback: emergency } }",
         "- { match: { alertname: AppAbsent }, target: app, then: { page: on-call } }",
     ),
@@ -73,6 +73,14 @@ pub const WARNINGS: &[Explanation] = &[
          trigger fires while nothing has changed.",
         "when: throughput > 50% of baseline",
         "when: throughput < 50% of baseline",
+    ),
+    warning(
+        "judged-reference",
+        "a trigger that rolls back by what a reference probe of its target answers",
+        "A reference probe tells whether it is we who are cut off: while it is bad, what probes say does not act. A trigger\n\
+         on that very probe can hardly act at all.",
+        "targets: { shop: { reference: [health] } }   # and `when: healthy == false` on the same probe",
+        "targets: { shop: { reference: [gateway] } }",
     ),
     warning(
         "no-consequence",
