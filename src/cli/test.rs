@@ -2,6 +2,7 @@
 
 mod json;
 mod junit;
+mod mutate;
 mod text;
 
 use std::io::{IsTerminal as _, Write as _};
@@ -27,6 +28,17 @@ pub(super) struct TestArguments {
     /// Show what happened in tests that passed, too
     #[arg(long)]
     timeline: bool,
+    /// Does a test notice? Change every limit and window of the rules, one at a time, and run the tests on each change; only
+    /// of rules in whose name REGEX is found
+    #[arg(
+        long,
+        value_name = "REGEX",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "",
+        conflicts_with_all = ["run", "timeline", "output"]
+    )]
+    mutate: Option<String>,
     /// How to print
     #[arg(long, value_enum, default_value_t = TestOutput::Text)]
     output: TestOutput,
@@ -80,8 +92,12 @@ pub(super) fn run(arguments: &TestArguments) -> Result<Exit, CommandError> {
         .map_err(|error| CommandError::usage(format!("--run is not a regular expression: {error}")))?;
     let colored = std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
     let style = if colored { Style::Colored } else { Style::Plain };
+    let files = test_files(&arguments.files)?;
+    if let Some(rules) = &arguments.mutate {
+        return mutate::run(&files, rules, style);
+    }
     let mut outcomes = Vec::new();
-    for path in test_files(&arguments.files)? {
+    for path in files {
         let mut outcome = Outcome::of(&path, &wanted);
         if !arguments.timeline {
             outcome

@@ -102,8 +102,8 @@ mod tests {
                 "- +5.000s  JOURNAL CANNOT BE WRITTEN: full",
                 "+ +2.001s  wall clock is 1h from engine time",
                 "+ +5.000s  JOURNAL CANNOT BE WRITTEN: full",
-                "  +9.000s  the daemon stops",
-                "+ +9.000s  the daemon stops",
+                "  +9.000s  daemon goes down in order",
+                "+ +9.000s  daemon goes down in order",
             ]
         );
     }

@@ -22,8 +22,8 @@ const DIFFERENCES_MAX: usize = 20;
 /// More of an expression than this is not repeated: its line is named.
 const EXPRESSION_CHARS_MAX: usize = 100;
 
-const GOOD: Ansi = AnsiColor::Green.on_default();
-const BAD: Ansi = AnsiColor::Red.on_default().bold();
+pub(super) const GOOD: Ansi = AnsiColor::Green.on_default();
+pub(super) const BAD: Ansi = AnsiColor::Red.on_default().bold();
 const EXPECTED: Ansi = AnsiColor::Red.on_default();
 const GOT: Ansi = AnsiColor::Green.on_default();
 const DIM: Ansi = Ansi::new().dimmed();
@@ -284,7 +284,7 @@ pub(super) fn summary(outcomes: &[Outcome], style: Style) -> String {
     }
 }
 
-fn painted(style: Style, ansi: Ansi, text: &str) -> String {
+pub(super) fn painted(style: Style, ansi: Ansi, text: &str) -> String {
     match style {
         Style::Colored => format!("{ansi}{text}{ansi:#}"),
         Style::Plain => text.to_owned(),

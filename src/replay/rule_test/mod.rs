@@ -6,10 +6,12 @@
 //! an error.
 
 mod compare;
+pub mod mutation;
 mod native;
 pub mod notation;
 pub mod report;
 mod session;
+mod texts;
 mod written;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -22,6 +24,7 @@ use crate::engine::rules::prometheus::{self, GroupDefaults, History};
 use crate::engine::rules::yaml::{self, Node};
 use crate::engine::rules::{Diagnostic, Findings, Group, GroupRuleKind, SourceFile};
 use session::Subjects;
+use texts::Texts;
 use written::TestFile;
 
 /// What became of a test file that could be run.
@@ -54,7 +57,7 @@ pub fn run(path: &Path, wanted: impl Fn(&str) -> bool) -> Result<Ran, Refused> {
     if native::is_native(&root) {
         native::run(path, &root, files, wanted)
     } else {
-        run_promtool(path, &root, files, wanted)
+        run_promtool(path, &root, files, Texts::default(), wanted)
     }
 }
 
@@ -78,11 +81,12 @@ fn run_promtool(
     path: &Path,
     root: &Node,
     mut files: Vec<SourceFile>,
+    texts: Texts<'_>,
     wanted: impl Fn(&str) -> bool,
 ) -> Result<Ran, Refused> {
     let mut out = Findings::default();
     let written = written::read(root, &mut out);
-    let groups = written.as_ref().map(|file| load_groups(file, path, &mut files, &mut out));
+    let groups = written.as_ref().map(|file| load_groups(file, path, texts, &mut files, &mut out));
     let loaded = written.zip(groups);
     if let Some((file, groups)) = &loaded {
         doubt_names(file, groups, &mut out);
@@ -99,12 +103,18 @@ fn run_promtool(
 }
 
 /// Loads the groups of every rule file that a test file names, in the order of files and groups.
-fn load_groups(file: &TestFile, path: &Path, files: &mut Vec<SourceFile>, out: &mut Findings) -> Vec<Group> {
+fn load_groups(
+    file: &TestFile,
+    path: &Path,
+    texts: Texts<'_>,
+    files: &mut Vec<SourceFile>,
+    out: &mut Findings,
+) -> Vec<Group> {
     let directory = path.parent().unwrap_or_else(|| Path::new(""));
     let defaults = GroupDefaults { interval: file.evaluation_interval, history: History::Whole };
     let mut groups = Vec::new();
     for (rule_file, pattern) in rule_files::find(&file.rule_files, directory, out) {
-        match rule_files::read(&rule_file) {
+        match texts.read(&rule_file) {
             Ok(text) => {
                 let source = source_file(&rule_file, &text);
                 groups.extend(prometheus::load(&source, &defaults, out));

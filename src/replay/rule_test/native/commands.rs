@@ -12,6 +12,8 @@ pub(super) const HAPPENS: Shape = Shape {
     what: "what happens",
     keys: &[
         "at",
+        "every",
+        "times",
         "for",
         "source",
         "fails",

@@ -70,9 +70,42 @@ const FAILURES: [(&str, (FailureKind, &str)); 5] = [
     ("too large", (FailureKind::TooLarge, "the page is too large")),
 ];
 
-/// Reads one item of `happens`.
-pub(super) fn read(node: &Node, out: &mut Findings) -> Option<Happens> {
-    let fields = commands::HAPPENS.read(node, out)?;
+/// The same does not happen more often in one test: beyond it a number is mistyped.
+const TIMES_MAX: u32 = 10_000;
+
+/// Reads one item of `happens`; with `every` and `times` it happens again and again.
+pub(super) fn read(node: &Node, out: &mut Findings) -> Vec<Happens> {
+    let Some(fields) = commands::HAPPENS.read(node, out) else { return Vec::new() };
+    let first = once(&fields, out);
+    let (Some(first), Some((every, times))) = (first, repeated(&fields, out)) else { return Vec::new() };
+    let later = |nth: u32| Span::from_millis(every.as_millis().saturating_mul(i64::from(nth)));
+    let nth = |nth: u32| Happens { at: first.at + later(nth), what: first.what.clone() };
+    (0..times).map(nth).collect()
+}
+
+/// Reads how often it happens, and how far apart.
+fn repeated(fields: &Fields<'_>, out: &mut Findings) -> Option<(Span, u32)> {
+    let (every, times) = match (fields.get("every"), fields.get("times")) {
+        (None, None) => return Some((Span::ZERO, 1)),
+        (Some(every), Some(times)) => (every, times),
+        (every, _) => {
+            let key = if every.is_some() { "every" } else { "times" };
+            let message = "`every` and `times` belong together";
+            let hint = "such as `every: 10s, times: 20`";
+            out.push(Diagnostic::error("missing-key", fields.key_place(key), message).hint(hint));
+            return None;
+        }
+    };
+    let every = decode::positive_duration(every, "`every`", out)?.value;
+    let text = decode::text(times, "`times`", out)?;
+    let count = text.value.parse().ok().filter(|count| (1..=TIMES_MAX).contains(count));
+    if count.is_none() {
+        out.push(decode::wrong_type(times, "`times`", &format!("a whole number from 1 to {TIMES_MAX}")));
+    }
+    Some((every, count?))
+}
+
+fn once(fields: &Fields<'_>, out: &mut Findings) -> Option<Happens> {
     let at = fields.required("at", out).and_then(|node| decode::duration(node, "`at`", out));
     let verbs: Vec<&str> =
         VERBS.into_iter().chain(commands::VERBS).filter(|verb| fields.get(verb).is_some()).collect();
@@ -85,7 +118,7 @@ pub(super) fn read(node: &Node, out: &mut Findings) -> Option<Happens> {
         out.push(Diagnostic::error("bad-happening", fields.place(), message).hint(hint));
         return None;
     };
-    let what = occurrence(verb, &fields, out)?;
+    let what = occurrence(verb, fields, out)?;
     Some(Happens { at: at?.value, what })
 }
 

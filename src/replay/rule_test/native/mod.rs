@@ -25,16 +25,20 @@ mod story;
 mod world;
 mod written;
 
-use std::path::Path;
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
 
 use super::report::{FileReport, TestReport};
+use super::texts::Texts;
 use super::{Ran, Refused};
 use crate::engine::rules::yaml::Node;
 use crate::engine::rules::{Diagnostic, Findings, SourceFile};
 use crate::engine::time::Span;
 use happens::Occurrence;
 use stage::{Scenery, Stage};
-use written::{OWN_FILE_KEYS, OWN_TEST_KEYS, Test};
+pub(in crate::replay::rule_test) use world::get as key_of;
+pub(super) use written::Unnoticeable;
+use written::{OWN_FILE_KEYS, OWN_TEST_KEYS, Test, TestFile};
 
 /// No test lasts longer: beyond it a value is mistyped.
 const LASTS_MAX: Span = Span::from_secs(400 * 86_400);
@@ -66,11 +70,13 @@ pub(super) fn run(
     let mut out = Findings::default();
     let played = match (written::read(root, &mut out), files.first().cloned()) {
         (Some(written), Some(file)) => {
-            let scenery = Scenery::read(path, &file, &written, &mut files, &mut out);
-            let set = |test: &Test| set(test, &scenery, &mut files, &mut out);
-            let stages: Vec<_> =
-                if scenery.is_empty() { Vec::new() } else { written.tests.iter().map(set).collect() };
-            Some((written.tests, stages))
+            let scenery = Scenery::read(path, &file, &written, Texts::default(), &mut files, &mut out);
+            let set = |test: Test| {
+                let stage = set(&test, &scenery, &mut files, &mut out);
+                (test, stage)
+            };
+            let tests = written.tests.iter().filter(|test| !scenery.is_empty() && wanted(&test.name));
+            Some(tests.cloned().map(set).collect::<Vec<_>>())
         }
         _ => None,
     };
@@ -78,12 +84,69 @@ pub(super) fn run(
         Ok((Some(played), warnings)) => (played, warnings),
         Ok((None, problems)) | Err(problems) => return Err(Refused { problems, files }),
     };
-    let (tests, stages) = played;
-    let tests = tests.iter().zip(&stages).filter(|(test, _)| wanted(&test.name));
+    let tests = played.iter();
     let tests =
         tests.filter_map(|(test, stage)| stage.as_ref().map(|(stage, lasts)| play(test, stage, *lasts)));
     let report = FileReport { file: path.display().to_string(), tests: tests.collect() };
     Ok(Ran { report, warnings, files })
+}
+
+/// A test file that is played again and again, with rule files that differ.
+pub(super) struct Rehearsal {
+    path: PathBuf,
+    file: SourceFile,
+    written: TestFile,
+}
+
+impl Rehearsal {
+    /// Reads a test file's tree; `None` where it is wrong, which running it tells.
+    pub(super) fn read(path: &Path, root: &Node, file: SourceFile) -> Option<Self> {
+        let written = written::read(root, &mut Findings::default())?;
+        Some(Self { path: path.to_owned(), file, written })
+    }
+
+    /// Returns the changes of the rules that mean nothing.
+    pub(super) fn unnoticeable(&self) -> &[Unnoticeable] {
+        &self.written.unnoticeable
+    }
+
+    /// Plays these tests in this order until one fails; tells of every one that was played.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with the rule files or the test.
+    pub(super) fn play(&self, order: &[usize], texts: Texts<'_>) -> Result<Vec<Played>, Vec<Diagnostic>> {
+        let (mut files, mut out) = (Vec::new(), Findings::default());
+        let scenery = Scenery::read(&self.path, &self.file, &self.written, texts, &mut files, &mut out);
+        let mut all = Vec::new();
+        for at in order {
+            let Some(test) = self.written.tests.get(*at) else { continue };
+            let stage = set(test, &scenery, &mut files, &mut out);
+            let Some((stage, lasts)) = stage.filter(|_| !out.has_errors()) else {
+                return Err(out.into_problems());
+            };
+            let story = session::play(test, &stage, lasts);
+            // Nobody reads why it failed: what would come later is not looked for.
+            let longer = || story.clone();
+            let passed = judge::judge(test, &story, longer).0.is_empty();
+            all.push(Played { at: *at, passed, lasts, left_out: stage.left_out });
+            if !passed {
+                break;
+            }
+        }
+        Ok(all)
+    }
+}
+
+/// What became of a test that was played without a report.
+pub(super) struct Played {
+    /// Its number in the file, from 0.
+    pub(super) at: usize,
+    pub(super) passed: bool,
+    /// How long it lasts.
+    pub(super) lasts: Span,
+    /// The triggers that it has nothing to do with.
+    pub(super) left_out: BTreeSet<String>,
 }
 
 /// Loads what a test is played on, and finds out how long it lasts.

@@ -11,13 +11,14 @@ use super::world::{self, Named};
 use super::written::{GivenSeries, Test, TestFile};
 use crate::config::{self, Source, rule_files, source_file};
 use crate::engine::decision::Setup;
-use crate::engine::evaluation::TriggerKey;
+use crate::engine::evaluation::{OWN_PACE, OWN_PREFIX, OWN_SOURCE, TriggerKey};
 use crate::engine::model::{Labels, SourceName};
 use crate::engine::rules::yaml::{self, Node, Scalar};
 use crate::engine::rules::{Condition, Diagnostic, Findings, Level, SourceFile, Trigger};
 use crate::engine::series::{Matcher, Selector};
 use crate::sources::identity::{LabelConflict, SeriesIdentity};
 
+use super::super::texts::Texts;
 use super::course::Course;
 
 /// Files that are in force together.
@@ -82,6 +83,7 @@ pub(super) struct Scenery<'f> {
     path: &'f Path,
     file: &'f SourceFile,
     written: &'f TestFile,
+    texts: Texts<'f>,
     rules: Vec<Rules>,
     world: Option<World>,
 }
@@ -100,13 +102,14 @@ impl<'f> Scenery<'f> {
         path: &'f Path,
         file: &'f SourceFile,
         written: &'f TestFile,
+        texts: Texts<'f>,
         files: &mut Vec<SourceFile>,
         out: &mut Findings,
     ) -> Self {
         let directory = directory_of(path);
         let rules = match &written.rules {
-            Some(patterns) => read_rules(patterns, directory, files, out),
-            None => read_namesake(path, file, files, out),
+            Some(patterns) => read_rules(patterns, directory, texts, files, out),
+            None => read_namesake(path, file, texts, files, out),
         };
         let world = match &written.world {
             Some(Node::Scalar(scalar)) if !scalar.is_null() => read_world(scalar, directory, files, out),
@@ -118,7 +121,7 @@ impl<'f> Scenery<'f> {
                 None
             }
         };
-        Self { path, file, written, rules, world }
+        Self { path, file, written, texts, rules, world }
     }
 
     /// Loads what a test is played on.
@@ -136,7 +139,7 @@ impl<'f> Scenery<'f> {
         for (at, happens) in test.happens.iter().enumerate() {
             let Occurrence::Reload(reload) = &happens.what else { continue };
             let rules = match &reload.rules {
-                Some(patterns) => read_rules(patterns, directory_of(self.path), files, out),
+                Some(patterns) => read_rules(patterns, directory_of(self.path), self.texts, files, out),
                 None => self.rules.clone(),
             };
             let world = overlaid(world.as_ref(), reload.world.as_ref());
@@ -173,7 +176,12 @@ impl<'f> Scenery<'f> {
                     Want::State(_, StatePattern::Query { plan, .. }) => Some(plan),
                     _ => None,
                 });
-                setup.memory.keep.extend(queries.flat_map(|plan| plan.selectors().cloned()));
+                let asked: Vec<Selector> = queries.flat_map(|plan| plan.selectors().cloned()).collect();
+                // What Rearguard measures itself is there as soon as somebody reads it.
+                if asked.iter().any(is_own) {
+                    setup.sources.entry(OWN_SOURCE.into()).or_insert(OWN_PACE);
+                }
+                setup.memory.keep.extend(asked);
                 Some(Loaded { setup: Arc::new(setup), scrapes: config.sources })
             }
             Err(problems) => {
@@ -195,6 +203,10 @@ impl<'f> Scenery<'f> {
     }
 }
 
+fn is_own(selector: &Selector) -> bool {
+    selector.metric_name().is_some_and(|name| name.starts_with(OWN_PREFIX))
+}
+
 fn directory_of(path: &Path) -> &Path {
     path.parent().unwrap_or_else(|| Path::new(""))
 }
@@ -214,11 +226,12 @@ fn overlaid(below: Option<&World>, above: Option<&Node>) -> Option<World> {
 fn read_rules(
     patterns: &[Scalar],
     directory: &Path,
+    texts: Texts<'_>,
     files: &mut Vec<SourceFile>,
     out: &mut Findings,
 ) -> Vec<Rules> {
     let found = rule_files::find(patterns, directory, out);
-    let read = |(path, place): (PathBuf, _)| match rule_files::read(&path) {
+    let read = |(path, place): (PathBuf, _)| match texts.read(&path) {
         Ok(text) => read_tree(&path, &text, files, out),
         Err(problem) => {
             out.push(Diagnostic { place, ..*problem });
@@ -232,12 +245,13 @@ fn read_rules(
 fn read_namesake(
     path: &Path,
     file: &SourceFile,
+    texts: Texts<'_>,
     files: &mut Vec<SourceFile>,
     out: &mut Findings,
 ) -> Vec<Rules> {
     let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
     let rules = path.with_file_name(name.replace(".test.", "."));
-    let read = if rules == path { None } else { rule_files::read(&rules).ok() };
+    let read = if rules == path { None } else { texts.read(&rules).ok() };
     match read {
         Some(text) => read_tree(&rules, &text, files, out).into_iter().collect(),
         None => {
@@ -335,7 +349,8 @@ fn labelled(source: &SourceName, given: &Labels, loaded: &Loaded) -> Labels {
 
 /// Returns whose a series is: the source under whose name it stands, or the only one.
 fn source_of(given: &GivenSeries, loaded: &Loaded, out: &mut Findings) -> Option<SourceName> {
-    let known: Vec<&SourceName> = loaded.setup.sources.keys().collect();
+    let sources = loaded.setup.sources.keys();
+    let known: Vec<&SourceName> = sources.filter(|source| source.as_str() != OWN_SOURCE).collect();
     let names: Vec<&str> = known.iter().map(|source| source.as_str()).collect();
     match (&given.source, known.as_slice()) {
         (Some(written), _) => {

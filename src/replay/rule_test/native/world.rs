@@ -212,7 +212,7 @@ pub(super) fn merge(below: &Node, above: &Node) -> Node {
 }
 
 /// Returns the value of `key` in a mapping.
-pub(super) fn get<'n>(node: &'n Node, key: &str) -> Option<&'n Node> {
+pub(in crate::replay::rule_test) fn get<'n>(node: &'n Node, key: &str) -> Option<&'n Node> {
     let Node::Mapping(entries, _) = node else { return None };
     entries.iter().find(|(name, _)| name.value == key).map(|(_, value)| value)
 }

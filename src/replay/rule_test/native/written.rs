@@ -17,8 +17,13 @@ use crate::engine::time::{Span, Timestamp};
 use super::super::notation::NotationError;
 use super::super::written::{located, start_timestamp, whole_series};
 
-const FILE: Shape =
-    Shape { what: "a rule test file", keys: &["rules", "world", "start", "tests"], later: &[] };
+const FILE: Shape = Shape {
+    what: "a rule test file",
+    keys: &["rules", "world", "start", "unnoticeable", "tests"],
+    later: &[],
+};
+const UNNOTICEABLE: Shape =
+    Shape { what: "a change that no test can notice", keys: &["rule", "change", "because"], later: &[] };
 const TEST: Shape = Shape {
     what: "a test",
     keys: &[
@@ -52,7 +57,20 @@ pub(super) struct TestFile {
     pub(super) rules: Option<Vec<Scalar>>,
     /// What is declared of `rearguard.yaml`.
     pub(super) world: Option<Node>,
+    /// Changes of the rules that mean nothing.
+    pub(super) unnoticeable: Vec<Unnoticeable>,
     pub(super) tests: Vec<Test>,
+}
+
+/// A change of a limit or a window that no test can notice, and why: the rule means the same after it.
+#[derive(Clone, Debug)]
+pub(in crate::replay::rule_test) struct Unnoticeable {
+    /// The trigger, promise, budget or gate.
+    pub(in crate::replay::rule_test) rule: Scalar,
+    /// What is written there after the change.
+    pub(in crate::replay::rule_test) change: Scalar,
+    /// Why that is the same.
+    pub(in crate::replay::rule_test) because: Scalar,
 }
 
 /// One test: what is measured, what happens, and what must follow.
@@ -109,7 +127,16 @@ pub(super) fn read(root: &Node, out: &mut Findings) -> Option<TestFile> {
     if nodes.is_empty() {
         out.push(Diagnostic::warning("no-tests", fields.place(), "there are no tests in this file"));
     }
-    Some(TestFile { rules, world: fields.get("world").cloned(), tests })
+    let unnoticeable = items(&fields, "unnoticeable", out);
+    let unnoticeable = unnoticeable.iter().filter_map(|node| unnoticeable_change(node, out)).collect();
+    Some(TestFile { rules, world: fields.get("world").cloned(), unnoticeable, tests })
+}
+
+fn unnoticeable_change(node: &Node, out: &mut Findings) -> Option<Unnoticeable> {
+    let fields = UNNOTICEABLE.read(node, out)?;
+    let mut words = |key| fields.required(key, out).and_then(|node| decode::text(node, key, out)).cloned();
+    let (rule, change, because) = (words("rule"), words("change"), words("because"));
+    Some(Unnoticeable { rule: rule?, change: change?, because: because? })
 }
 
 fn test(node: &Node, start: Timestamp, out: &mut Findings) -> Option<Test> {
@@ -130,7 +157,7 @@ fn test(node: &Node, start: Timestamp, out: &mut Findings) -> Option<Test> {
         world: fields.get("world").cloned(),
         series: fields.get("series").map_or_else(Vec::new, |node| series(node, out)),
         indicators: indicators(&fields, out),
-        happens: items(&fields, "happens", out).iter().filter_map(|node| happens::read(node, out)).collect(),
+        happens: items(&fields, "happens", out).iter().flat_map(|node| happens::read(node, out)).collect(),
         steps: behaviours(&fields, "steps", behaviour::step, out),
         deliveries: behaviours(&fields, "deliveries", behaviour::delivery, out),
         expect: expect.iter().filter_map(|node| expectation::read(node, out)).collect(),
