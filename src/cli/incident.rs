@@ -1,14 +1,24 @@
-//! `rearguard incident list|show`: read from the journal itself, so that they work when the daemon is down.
+//! `rearguard incident list|show|export`: read from the journal itself, so that they work when the daemon is down.
 
-use clap::Subcommand;
+mod layout;
+mod run;
+mod story;
+#[cfg(test)]
+mod tests;
+
+use clap::{Subcommand, ValueEnum};
 use comfy_table::presets::NOTHING;
 use comfy_table::{ContentArrangement, Table};
+use serde::Serialize;
 
+use self::layout::Section;
+use self::run::{RunRecord, Runs};
+use self::story::{Story, Surroundings};
+use super::moment::{FORMS, Moment, utc};
 use super::{CommandError, DaemonArguments, Exit, Output, client, print, print_json};
 use crate::daemon::control::Request;
-use crate::engine::decision::Happening;
-use crate::engine::model::IncidentId;
-use crate::journal::{IncidentRow, Reader, Record};
+use crate::engine::model::{IncidentId, TargetName};
+use crate::journal::{IncidentRow, IncidentsWanted, ReadError, Reader, Record};
 
 /// What `incident` takes.
 #[derive(Debug, clap::Args)]
@@ -24,6 +34,15 @@ enum Action {
         /// How many
         #[arg(long, default_value_t = 20)]
         limit: usize,
+        /// Only those that are open
+        #[arg(long)]
+        open: bool,
+        /// Only those that were open since then: `7d` (ago), `2026-11-21`, `2026-11-21T12:00:00Z`
+        #[arg(long, value_name = FORMS)]
+        since: Option<Moment>,
+        /// Only those of this target
+        #[arg(long)]
+        target: Option<TargetName>,
         /// How to print
         #[arg(long, value_enum, default_value_t = Output::Table)]
         output: Output,
@@ -40,6 +59,16 @@ enum Action {
         #[command(flatten)]
         daemon: DaemonArguments,
     },
+    /// Print the whole story as a document
+    Export {
+        /// The incident, such as I3
+        incident: IncidentId,
+        /// How to print
+        #[arg(long, value_enum, default_value_t = Document::Md)]
+        output: Document,
+        #[command(flatten)]
+        daemon: DaemonArguments,
+    },
     /// Tell that a task of an incident is done, which stops its clock
     Done {
         /// The incident, such as I3
@@ -51,11 +80,30 @@ enum Action {
     },
 }
 
+/// What a story is printed as.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Document {
+    /// Markdown
+    Md,
+    /// JSON, with every event
+    Json,
+}
+
+/// A story for programs.
+#[derive(Debug, Serialize)]
+struct Exported<'a> {
+    heading: String,
+    rollbacks: Vec<RunRecord>,
+    sections: Vec<Section>,
+    events: &'a [Record],
+}
+
 pub(super) fn run(arguments: &IncidentArguments) -> Result<Exit, CommandError> {
     match &arguments.action {
-        Action::List { limit, output, daemon } => {
-            let rows =
-                reader(daemon)?.incidents(*limit).map_err(|error| CommandError::failed(error.to_string()))?;
+        Action::List { limit, open, since, target, output, daemon } => {
+            let since_unix_ms = since.map(|moment| moment.0);
+            let wanted = IncidentsWanted { open: *open, since_unix_ms, target: target.clone() };
+            let rows = reader(daemon)?.incidents(&wanted, *limit).map_err(failed)?;
             match output {
                 Output::Json => print_json(&rows)?,
                 Output::Table => print(&format!("{}\n", table(&rows)))?,
@@ -63,16 +111,29 @@ pub(super) fn run(arguments: &IncidentArguments) -> Result<Exit, CommandError> {
         }
         Action::Show { incident, output, daemon } => {
             let reader = reader(daemon)?;
-            let records = reader
-                .events_of_incident(*incident)
-                .map_err(|error| CommandError::failed(error.to_string()))?;
-            if records.is_empty() {
-                return Err(CommandError::failed(format!("there is no incident {incident}"))
-                    .with_hint("`rearguard incident list` shows which there are"));
-            }
+            let records = records(&reader, *incident)?;
             match output {
                 Output::Json => print_json(&records)?,
-                Output::Table => print(&story(*incident, &records))?,
+                Output::Table => {
+                    let story = Story::new(*incident, &records);
+                    let sections = story.sections(&surroundings(&reader, &records).map_err(failed)?);
+                    // Where nobody looks at a terminal, lines stay whole: they can be searched.
+                    let width = Table::new().width().map(usize::from);
+                    print(&format!("{}\n\n{}", story.heading(), layout::text(&sections, width)))?;
+                }
+            }
+        }
+        Action::Export { incident, output, daemon } => {
+            let reader = reader(daemon)?;
+            let records = records(&reader, *incident)?;
+            let story = Story::new(*incident, &records);
+            let sections = story.sections(&surroundings(&reader, &records).map_err(failed)?);
+            match output {
+                Document::Md => print(&layout::markdown(&story.heading(), &sections))?,
+                Document::Json => {
+                    let (heading, rollbacks) = (story.heading(), Runs::of(&story).records());
+                    print_json(&Exported { heading, rollbacks, sections, events: &records })?;
+                }
             }
         }
         Action::Done { incident, task, daemon } => {
@@ -84,9 +145,33 @@ pub(super) fn run(arguments: &IncidentArguments) -> Result<Exit, CommandError> {
     Ok(Exit::Done)
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "it is what `map_err` hands over")]
+fn failed(error: ReadError) -> CommandError {
+    CommandError::failed(error.to_string())
+}
+
 fn reader(daemon: &DaemonArguments) -> Result<Reader, CommandError> {
     let config = client::locate(&daemon.config)?;
     Reader::open(&config.state).map_err(|error| CommandError::failed(error.to_string()))
+}
+
+fn records(reader: &Reader, incident: IncidentId) -> Result<Vec<Record>, CommandError> {
+    let records = reader.events_of_incident(incident).map_err(failed)?;
+    if records.is_empty() {
+        return Err(CommandError::failed(format!("there is no incident {incident}"))
+            .with_hint("`rearguard incident list` shows which there are"));
+    }
+    Ok(records)
+}
+
+fn surroundings(reader: &Reader, records: &[Record]) -> Result<Surroundings, ReadError> {
+    let (first, last) = (records.first(), records.last());
+    Ok(Surroundings {
+        journal: reader.id().as_str().to_owned(),
+        head: reader.head()?,
+        last_hash: last.map(|last| reader.hash_of(last.seq)).transpose()?.flatten(),
+        files: first.map(|first| reader.files_at(first.seq)).transpose()?.flatten(),
+    })
 }
 
 fn table(rows: &[IncidentRow]) -> String {
@@ -111,27 +196,4 @@ fn table(rows: &[IncidentRow]) -> String {
         ]);
     }
     table.trim_fmt()
-}
-
-/// Returns the incident as a timeline; times are relative to its opening.
-fn story(incident: IncidentId, records: &[Record]) -> String {
-    let opened = records.iter().find(|record| matches!(record.event.what, Happening::IncidentOpened { .. }));
-    let zero = opened.or(records.first()).map_or(0, |record| record.event.at.as_millis());
-    let mut text = format!("incident {incident}\n");
-    for record in records {
-        let after_s = (record.event.at.as_millis() - zero) as f64 / 1000.0;
-        let clock = utc(record.wall_unix_ms, "%F %T");
-        text.push_str(&format!("{clock}  {after_s:+9.3}s  {}\n", record.event.what));
-        if let Happening::StepEnded { ending, .. } = &record.event.what {
-            for line in ending.output.lines() {
-                text.push_str(&format!("{:33}| {line}\n", ""));
-            }
-        }
-    }
-    text
-}
-
-fn utc(unix_ms: i64, format: &str) -> String {
-    jiff::Timestamp::from_millisecond(unix_ms)
-        .map_or_else(|_| format!("{unix_ms} ms"), |at| at.strftime(format).to_string())
 }

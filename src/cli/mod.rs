@@ -1,6 +1,7 @@
 //! The commands: one file or directory each. Exit codes are part of the interface, see [`Exit`].
 
 mod adapter;
+mod audit;
 mod check;
 mod client;
 pub mod demo;
@@ -8,6 +9,7 @@ mod deployment;
 mod explain;
 mod incident;
 mod logging;
+mod moment;
 mod query;
 mod rollback;
 mod run;
@@ -93,6 +95,8 @@ enum Command {
     Explain(explain::ExplainArguments),
     /// List incidents, or tell the whole story of one
     Incident(incident::IncidentArguments),
+    /// Export the journal, or prove that nobody has changed it
+    Audit(audit::AuditArguments),
     /// Settle a rollback that is in doubt
     Rollback(rollback::RollbackArguments),
     /// Announce deployments, or list them
@@ -152,6 +156,7 @@ pub fn main() -> ExitCode {
         Command::Status(arguments) => status::run(&arguments),
         Command::Explain(arguments) => explain::run(&arguments),
         Command::Incident(arguments) => incident::run(&arguments),
+        Command::Audit(arguments) => audit::run(&arguments),
         Command::Deployment(arguments) => deployment::run(&arguments),
         Command::Rollback(arguments) => rollback::run(&arguments),
         Command::Adapter(arguments) => adapter::run(arguments),

@@ -16,6 +16,7 @@ mod probe;
 mod receiver;
 pub mod render;
 mod resolve;
+mod retention;
 mod rollback;
 mod route;
 pub mod rule_files;
@@ -35,8 +36,8 @@ pub use credentials::{SecretRef, SecretSource, Secrets, read_each_secret, read_s
 pub use render::{Style, render};
 pub use rule_files::FILE_BYTES_MAX;
 pub use settings::{
-    Capability, Config, Email, Ingest, IngestToken, MailTls, PagerDuty, QueryLimits, Receiver, Source,
-    SourceKind, WatchedUnit,
+    Capability, Config, Email, Ingest, IngestToken, MailTls, PagerDuty, QueryLimits, Receiver, Retention,
+    Source, SourceKind, WatchedUnit,
 };
 
 /// A set of files that loads.

@@ -78,6 +78,7 @@ pub(super) fn resolve(written: Written, file: &Path, out: &mut Findings) -> (Con
         listen: written.listen,
         ingest: written.ingest,
         query: written.query,
+        retention: written.retention,
         external_url: written.external_url,
         units,
         sources: written

@@ -24,6 +24,8 @@ pub struct Config {
     pub ingest: Option<Ingest>,
     /// What one query may cost.
     pub query: QueryLimits,
+    /// How long the journal keeps what.
+    pub retention: Retention,
     /// The address by which people reach the status page, for links in pages.
     pub external_url: Option<String>,
     /// What is asked.
@@ -87,6 +89,25 @@ pub struct WatchedUnit {
     pub unit: String,
     /// Time between two looks at it.
     pub every: Span,
+}
+
+/// How long the journal keeps what, and how large it may become.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Retention {
+    /// Events, and incidents with them.
+    pub events: Span,
+    /// What steps have printed.
+    pub outputs: Span,
+    /// The size of the journal's file, in bytes, at which the oldest events go first.
+    pub journal_bytes: u64,
+}
+
+impl Default for Retention {
+    /// A year is what auditors ask for; what a step printed is of use while people still work on its incident.
+    fn default() -> Self {
+        let days = |count: i64| Span::from_secs(count * 86_400);
+        Self { events: days(365), outputs: days(90), journal_bytes: 1_000_000_000 }
+    }
 }
 
 /// A source that is asked.

@@ -124,6 +124,26 @@ fn what_cannot_be_remembered_is_told() {
 }
 
 #[test]
+fn what_is_kept_for_how_long_is_read_and_bounded() {
+    let kept = |text: &str| loaded(&format!("{text}\n{ROOT}"), RULES).config.retention;
+    let days = |count: i64| Span::from_secs(count * 86_400);
+    assert_eq!(kept(""), Retention { events: days(365), outputs: days(90), journal_bytes: 1_000_000_000 });
+    let said = kept("retention: { events: 2y, outputs: 1w, journal_size: 500MB }");
+    assert_eq!(said, Retention { events: days(730), outputs: days(7), journal_bytes: 500_000_000 });
+    for (retention, expected) in [
+        ("{ events: 1h }", "bad-retention"),
+        ("{ outputs: forever }", "bad-duration"),
+        ("{ journal_size: 1MB }", "bad-retention"),
+        ("{ journal_size: 1000000000 }", "bad-retention"),
+        ("{ samples: 1d }", "unknown-key"),
+        ("1y", "wrong-type"),
+    ] {
+        let refused = load_texts(set(&format!("retention: {retention}\n{ROOT}"), RULES)).err();
+        assert_eq!(refused.map(|refused| codes(&refused)), Some(vec![expected]), "{retention}");
+    }
+}
+
+#[test]
 fn imported_rules_take_the_settings_of_the_file() {
     let rules = "groups: [{ name: g, rules: [{ alert: A, expr: 'sum_over_time(x[5m:]) > 1' }] }, { name: h, interval: 7s }]";
     // Imported rules have no indicators that a rollback could be proven by.

@@ -9,9 +9,10 @@ use super::ingest;
 use super::listen;
 use super::memory;
 use super::receiver::{self, WrittenPolicy};
+use super::retention;
 use super::rollback::{self, WrittenPlan};
 use super::route;
-use super::settings::{Ingest, QueryLimits, Receiver};
+use super::settings::{Ingest, QueryLimits, Receiver, Retention};
 use super::source::{self, WrittenSource};
 use super::target::{self, WrittenTarget};
 use crate::engine::model::Labels;
@@ -44,6 +45,7 @@ const ROOT: Shape = Shape {
         "routes",
         "calendars",
         "ingest",
+        "retention",
     ],
     later: &["people", "schedules", "heartbeat", "silences"],
 };
@@ -62,6 +64,7 @@ pub(super) struct Written {
     pub(super) listen: Option<SocketAddr>,
     pub(super) ingest: Option<Ingest>,
     pub(super) query: QueryLimits,
+    pub(super) retention: Retention,
     pub(super) external_url: Option<String>,
     pub(super) external_labels: Labels,
     /// Time between two evaluations of imported groups that say nothing.
@@ -96,6 +99,7 @@ pub(super) fn read(root: &Node, directory: &Path, out: &mut Findings) -> Option<
         listen: listen::listen(&fields, out),
         ingest: fields.get("ingest").and_then(|node| ingest::read(node, directory, out)),
         query: listen::limits(&fields, out),
+        retention: fields.get("retention").map_or_else(Retention::default, |node| retention::read(node, out)),
         external_url: outside(&fields, out),
         external_labels: fields
             .get("external_labels")

@@ -15,7 +15,9 @@ use super::latency::{Latencies, LatencyReport};
 use super::listener::Listening;
 use super::log;
 use super::queries::{self, Need};
+use super::retention::Keeper;
 use super::systemd::Systemd;
+use crate::config;
 use crate::engine::Status;
 use crate::engine::decision::{Command, Effect, Input, Setup, counted};
 use crate::engine::evaluation::SavedMeasurements;
@@ -75,6 +77,8 @@ pub enum Message {
         files: GoodSetup,
         /// Why the files on disk are refused all the same, if `rearguard.yaml` is.
         degraded: Option<String>,
+        /// How long the journal keeps what.
+        retention: config::Retention,
     },
     /// The end: everything is saved and the loop returns.
     Stop,
@@ -132,6 +136,7 @@ pub struct Core {
     pub(super) snapshot_seq: u64,
     pub(super) saved: SavedMeasurements,
     pub(super) pruned: Instant,
+    pub(super) keeper: Keeper,
 }
 
 impl Core {
@@ -166,7 +171,7 @@ impl Core {
 
     fn patience(&self) -> Duration {
         let until = self.wake_at.map_or(IDLE_TURN, |at| at.since(self.clock.now()).to_std());
-        until.min(IDLE_TURN).min(self.systemd.patience())
+        until.min(IDLE_TURN).min(self.systemd.patience()).min(self.keeper.patience())
     }
 
     fn take(&mut self, message: Message) -> Result<(), Fatal> {
@@ -201,7 +206,8 @@ impl Core {
                 drop(answer.send(self.engine.engine().explain(&trigger, clock.engine)));
             }
             Message::Needed(need) => queries::hand_out(need, self.engine.engine(), self.clock.now()),
-            Message::Files { setup, files, degraded } => {
+            Message::Files { setup, files, degraded, retention } => {
+                self.keeper.follow(&retention);
                 let fingerprint = setup.fingerprint.clone();
                 let begun = self.engine.engine_mut().replace_setup(setup, clock.engine);
                 log::begun(&begun);
@@ -259,6 +265,11 @@ impl Core {
         let seq = self.engine.head().seq;
         if seq >= self.snapshot_seq + SNAPSHOT_EVERY {
             self.snapshot();
+        }
+        if let Some(checkpoint) = self.keeper.turn(&mut self.engine, &self.clock.read())? {
+            log::event(&checkpoint);
+            self.snapshot_seq = self.engine.head().seq;
+            self.head.send_replace(self.snapshot_seq);
         }
         if self.systemd.is_due() {
             self.save_measurements();

@@ -18,6 +18,7 @@ pub mod latency;
 pub mod listener;
 mod log;
 pub mod queries;
+pub mod retention;
 pub mod start;
 pub mod systemd;
 pub mod wiring;
@@ -306,6 +307,7 @@ impl Daemon {
             setup: Arc::new(loaded.setup.clone()),
             files: good_setup(&loaded),
             degraded: still.map(|still| still.problem),
+            retention: loaded.config.retention,
         });
         self.loaded = loaded;
     }

@@ -12,6 +12,7 @@ use super::core::{Core, Message, Orders};
 use super::desk::Tokens;
 use super::dispatch::Dispatcher;
 use super::latency::Latencies;
+use super::retention::Keeper;
 use super::systemd::Systemd;
 use super::{DaemonError, NotInForce, Options, good_setup, wiring};
 use crate::config::{self, Loaded, Refused, Style};
@@ -232,6 +233,7 @@ fn core(
         snapshot_seq,
         saved: SavedMeasurements::default(),
         pruned: std::time::Instant::now(),
+        keeper: Keeper::new(&loaded.config.retention),
     })
 }
 
@@ -290,7 +292,11 @@ fn begin(
         Phase::Started { effect, handle, .. } if is_alive(handle) => Some(*effect),
         _ => None,
     });
-    let restart = Restart { gap: gap(recovered.clock.as_ref(), now), alive: alive.collect() };
+    let restart = Restart {
+        gap: gap(recovered.clock.as_ref(), now),
+        alive: alive.collect(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+    };
     core.handle(now, &Input::Restarted(restart))?;
     let fingerprint = loaded.setup.fingerprint.clone();
     let good = degraded.is_none();

@@ -8,7 +8,9 @@
 //! hash(n) = SHA-256(hash(n-1) || seq u64 || at_ms i64 || wall_unix_ms i64 || version u32 || length of body u64 || body)
 //! ```
 //!
-//! `body` is the stored JSON text byte for byte: the check needs no JSON library, let alone the same one.
+//! `body` is the stored JSON text byte for byte: the check needs no JSON library, let alone the same one. What a step has
+//! printed stands in a table of its own, and its SHA-256 in the body. Where the first events have been dropped, the chain
+//! begins behind them, and a checkpoint event further on says with which hash.
 
 use std::fmt;
 
@@ -17,6 +19,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::ledger::Head;
+use super::outputs;
 use crate::engine::decision::{EVENT_VERSION, Event};
 use crate::engine::model::JournalId;
 use crate::engine::time::Timestamp;
@@ -104,18 +107,50 @@ pub struct Link {
     pub wall_unix_ms: i64,
     /// The version of the event types that wrote it.
     pub version: u32,
-    /// The event as JSON.
+    /// The event as JSON, with the hash of what a step has printed in place of that.
     pub body: String,
+    /// What a step has printed, as long as that is kept.
+    pub output: Option<String>,
     /// The hash of it and of all before it.
     pub hash: ChainHash,
 }
 
 impl Link {
-    /// Returns whether the hash is the one that this content has behind `head`.
-    pub(super) fn follows(&self, head: Head) -> bool {
-        let (at_ms, wall) = (self.at.as_millis(), self.wall_unix_ms);
-        self.seq == head.seq + 1
-            && self.hash == head.hash.followed_by(self.seq, at_ms, wall, self.version, &self.body)
+    /// Reads the event back, with what its step has printed.
+    ///
+    /// # Errors
+    /// The body is not an event.
+    pub fn event(&self) -> Result<Event, serde_json::Error> {
+        serde_json::from_str(&outputs::put_together(&self.body, self.output.as_deref())?)
+    }
+
+    /// Returns the hash that this content has behind `head`.
+    pub(super) fn hash_behind(&self, head: Head) -> ChainHash {
+        head.hash.followed_by(self.seq, self.at.as_millis(), self.wall_unix_ms, self.version, &self.body)
+    }
+
+    /// Checks that this is what follows `head`.
+    pub(super) fn check(&self, head: Head) -> Result<(), ChainBreak> {
+        let seq = head.seq + 1;
+        let broken = |problem: &str, expected: String, found: String| {
+            Err(ChainBreak { seq, problem: problem.to_owned(), sides: Some((expected, found)) })
+        };
+        if self.seq != seq {
+            return broken("it is missing", format!("event {seq}"), format!("event {}", self.seq));
+        }
+        let expected = self.hash_behind(head);
+        if expected != self.hash {
+            let problem = "its hash does not follow from its content and the event before it";
+            return broken(problem, expected.to_string(), self.hash.to_string());
+        }
+        match &self.output {
+            Some(output) if !outputs::belongs(&self.body, output) => broken(
+                "what its step has printed is not what was recorded",
+                "the text whose SHA-256 is in the event".to_owned(),
+                format!("a text with SHA-256 {}", outputs::sha256(output)),
+            ),
+            _ => Ok(()),
+        }
     }
 }
 
@@ -137,6 +172,8 @@ pub struct ChainBreak {
     pub seq: u64,
     /// What is wrong with it.
     pub problem: String,
+    /// What was expected there and what was found, where the two can be told.
+    pub sides: Option<(String, String)>,
 }
 
 /// Brings `events` into the form in which they follow `head`.
@@ -150,10 +187,12 @@ pub fn link_events(head: Head, wall_unix_ms: i64, events: &[Event]) -> Result<Ve
     let mut hash = head.hash;
     let mut links = Vec::with_capacity(events.len());
     for (seq, event) in (head.seq + 1..).zip(events) {
-        let body =
-            encode(event).map_err(|problem| NotRecordable { what: format!("event {seq}"), problem })?;
-        hash = hash.followed_by(seq, event.at.as_millis(), wall_unix_ms, EVENT_VERSION, &body);
-        links.push(Link { seq, at: event.at, wall_unix_ms, version: EVENT_VERSION, body, hash });
+        let (body, output) = encode(event)
+            .and_then(outputs::take_apart)
+            .map_err(|problem| NotRecordable { what: format!("event {seq}"), problem })?;
+        let (at, version) = (event.at, EVENT_VERSION);
+        hash = hash.followed_by(seq, at.as_millis(), wall_unix_ms, version, &body);
+        links.push(Link { seq, at, wall_unix_ms, version, body, output, hash });
     }
     Ok(links)
 }

@@ -40,8 +40,37 @@ pub(super) fn open_to_write(path: &Path, durability: Durability) -> rusqlite::Re
 }
 
 /// Opens an existing file for reading only.
+///
+/// Beside a log SQLite needs the file that it shares with the writer, and makes it if it is not there. Whoever may not
+/// write in the directory, of a daemon that is down or on a copy of its files, reads the main file alone: with no log beside
+/// it, that is all there is.
 pub(super) fn open_to_read(path: &Path) -> rusqlite::Result<Connection> {
-    open(path, OpenFlags::SQLITE_OPEN_READ_ONLY)
+    let connection = open(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+    let first_read: rusqlite::Result<i32> =
+        connection.pragma_query_value(None, "schema_version", |row| row.get(0));
+    let [log, _] = sidecars(path);
+    match first_read {
+        Err(error) if error.sqlite_error_code() == Some(ErrorCode::CannotOpen) && !log.exists() => {
+            let access = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI;
+            open(Path::new(&immutable(path)), access)
+        }
+        // Whatever else it is, whoever reads next is told.
+        _ => Ok(connection),
+    }
+}
+
+/// Names a file so that SQLite takes it for one that nobody writes to.
+fn immutable(path: &Path) -> std::ffi::OsString {
+    use std::os::unix::ffi::{OsStrExt, OsStringExt};
+    let mut name = b"file:".to_vec();
+    for byte in path.as_os_str().as_bytes() {
+        match byte {
+            b'%' | b'?' | b'#' => name.extend(format!("%{byte:02x}").bytes()),
+            byte => name.push(*byte),
+        }
+    }
+    name.extend(b"?immutable=1");
+    std::ffi::OsString::from_vec(name)
 }
 
 fn open(path: &Path, access: OpenFlags) -> rusqlite::Result<Connection> {
@@ -109,6 +138,21 @@ pub(super) fn remedy(error: &rusqlite::Error) -> &'static str {
         }
         _ => "check the file system and the kernel's log",
     }
+}
+
+/// Returns how many bytes of the file hold something; the rest is free and used again.
+pub(super) fn used_bytes(connection: &Connection) -> rusqlite::Result<u64> {
+    let value = |name: &str| connection.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
+    let pages = value("page_count")?.saturating_sub(value("freelist_count")?);
+    Ok(u64::try_from(pages.saturating_mul(value("page_size")?)).unwrap_or(0))
+}
+
+/// Gives free pages at the end of the file back to the file system, a few at a time.
+pub(super) fn give_back(connection: &Connection, pages: u32) -> rusqlite::Result<()> {
+    let mut statement = connection.prepare(&format!("PRAGMA incremental_vacuum({pages})"))?;
+    let mut rows = statement.query([])?;
+    while rows.next()?.is_some() {}
+    Ok(())
 }
 
 /// Names the two files that SQLite keeps beside its main file.

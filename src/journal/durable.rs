@@ -264,6 +264,21 @@ impl<L: Ledger> DurableEngine<L> {
         }
     }
 
+    /// Writes and applies an event that nothing was decided by.
+    pub(super) fn record(&mut self, clock: &ClockReading, event: Event) -> Result<Result<(), String>, Fatal> {
+        let decision = Decision { events: vec![event], ..Decision::default() };
+        if let Err(reason) = self.commit(clock, &decision)? {
+            return Ok(Err(reason));
+        }
+        self.engine.apply(&decision.events)?;
+        Ok(Ok(()))
+    }
+
+    /// Returns whether anything could not be written yet.
+    pub(super) fn has_backlog(&self) -> bool {
+        !self.backlog.is_empty()
+    }
+
     fn handled(&self, decision: Decision) -> Handled {
         Handled {
             events: decision.events,

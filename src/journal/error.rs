@@ -96,6 +96,8 @@ pub(super) enum Fault {
     Break(ChainBreak),
     /// An event of a version that this program does not know.
     NewerEvent(u32),
+    /// Nothing: whoever reads has seen enough.
+    Enough,
 }
 
 impl From<rusqlite::Error> for Fault {
@@ -138,6 +140,7 @@ impl Fault {
             Self::Damaged(what) => what.clone(),
             Self::Break(broken) => broken.to_string(),
             Self::NewerEvent(version) => format!("it has events of version {version}"),
+            Self::Enough => "it was read no further".to_owned(),
         }
     }
 }

@@ -8,7 +8,8 @@
 //!
 //! ```text
 //! lock ── ledger (the contract) ── chain (what is hashed)
-//!   └── recovery (open) ── store (write) ── projection (tables for people) ── reader
+//!   └── recovery (open) ── store (write) ── projection (tables for people) ── reader ── verification
+//!                            └── retention (checkpoints, what is dropped)
 //! ```
 //!
 //! Everything is synchronous; the daemon calls it from one thread that is made for it. No rowid and no SQL type leaves
@@ -20,18 +21,24 @@ mod durable;
 mod error;
 mod ledger;
 mod lock;
+mod outputs;
 mod projection;
 mod reader;
 mod recovery;
+mod retention;
 mod samples;
 mod schema;
 mod store;
+mod verification;
 
 pub use chain::{ChainBreak, ChainHash, Link, NotRecordable, link_events};
 pub use durable::{Checkpoint, DurableEngine, Fatal, Handled, Witness, recover_state};
 pub use error::OpenError;
 pub use ledger::{Batch, ClockReading, CommitError, Head, Ledger};
-pub use reader::{IncidentRow, ReadError, Reader, Record, Resolution};
+pub use outputs::DROPPED;
+pub use reader::{IncidentRow, IncidentsWanted, ReadError, Reader, Record, Resolution};
 pub use recovery::{Recovered, Snapshot};
+pub use retention::{Dropped, Retention};
 pub use samples::{LoadedSamples, SampleStore, SamplesError, SamplesOpened, Turn};
 pub use store::{GoodSetup, Journal};
+pub use verification::{Anchored, Entry, Verified};

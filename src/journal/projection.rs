@@ -3,7 +3,7 @@
 use rusqlite::{Connection, params};
 
 use super::chain::Link;
-use crate::engine::decision::{Cause, DeliveryReport, Event, Happening, MessageKind};
+use crate::engine::decision::{Cause, DeliveryReport, Event, Happening, JournalCheckpoint, MessageKind};
 use crate::engine::evaluation::TriggerKey;
 use crate::engine::model::{EffectId, RollbackId};
 
@@ -31,6 +31,7 @@ pub(super) fn apply(connection: &Connection, link: &Link, event: &Event) -> Done
 pub(super) fn clear(connection: &Connection) -> Done {
     connection.execute_batch(
         "DELETE FROM incidents; DELETE FROM rollbacks; DELETE FROM outbox; DELETE FROM incident_events;
+         DELETE FROM checkpoints;
          UPDATE intents SET started_seq = NULL, ended_seq = NULL;",
     )
 }
@@ -99,6 +100,11 @@ fn write_row(connection: &Connection, at: &Place, what: &Happening) -> Done {
                 )
             })
         }
+        Happening::JournalCheckpoint(JournalCheckpoint { first_kept, hash, files, .. }) => run(
+            connection,
+            "INSERT OR REPLACE INTO checkpoints (seq, first_kept, hash, files) VALUES (?1, ?2, ?3, ?4)",
+            params![at.seq, number(*first_kept), hash, files],
+        ),
         Happening::StepStarted { effect, .. } => started(connection, at, *effect),
         Happening::StepEnded { effect, .. } => ended(connection, at, *effect),
         Happening::DeliveryReported { effect, report, .. } => reported(connection, at, *effect, report),
@@ -169,6 +175,7 @@ fn incidents_of(connection: &Connection, what: &Happening) -> rusqlite::Result<V
         | Happening::TriggerCleared { key, .. }
         | Happening::TriggerOutOfScope { key, .. } => of_trigger(connection, key),
         Happening::JournalCreated { .. }
+        | Happening::JournalCheckpoint(_)
         | Happening::Restarted(_)
         | Happening::Stopping
         | Happening::SetupLoaded { .. }

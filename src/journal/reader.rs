@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use rusqlite::{Connection, Row, params};
 use serde::{Deserialize, Serialize};
 
-use super::chain::{ChainBreak, ChainHash, Link};
+use super::chain::{ChainHash, Link};
 use super::database;
 use super::error::{Fault, OpenError};
 use super::ledger::Head;
@@ -21,12 +21,22 @@ use crate::engine::time::Timestamp;
 /// How many events before an incident's opening are searched for the first breach of its trigger.
 const BEFORE_OPENING_MAX: usize = 1000;
 
+/// How events are read: with what their steps have printed, as long as that is kept.
+const EVENTS: &str =
+    "SELECT events.*, outputs.text AS output FROM events LEFT JOIN outputs ON outputs.seq = events.seq";
+
+/// What files of the first version lack, beside them in memory: a reader cannot bring a file to another version.
+const LACKING: &str = "
+    CREATE TEMP TABLE outputs (seq INTEGER PRIMARY KEY, text TEXT NOT NULL);
+    CREATE TEMP TABLE checkpoints (seq INTEGER PRIMARY KEY, first_kept INTEGER, hash TEXT, files TEXT);
+";
+
 /// A journal opened for reading; takes no lock and never writes, so it may run beside the daemon.
 #[derive(Debug)]
 pub struct Reader {
     path: PathBuf,
     id: JournalId,
-    connection: Connection,
+    pub(super) connection: Connection,
 }
 
 /// One event with its place.
@@ -38,6 +48,17 @@ pub struct Record {
     pub wall_unix_ms: i64,
     /// What happened.
     pub event: Event,
+}
+
+/// Which incidents are wanted; by default all.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct IncidentsWanted {
+    /// Only those that are open.
+    pub open: bool,
+    /// Only those that were open at this instant of wall time or later, in milliseconds of Unix time.
+    pub since_unix_ms: Option<i64>,
+    /// Only those of this target.
+    pub target: Option<TargetName>,
 }
 
 /// One incident as the incident table has it.
@@ -98,7 +119,10 @@ impl Reader {
         }
         let opened = database::open_to_read(&path).map_err(Fault::Sql);
         let connection = opened.map_err(|fault| fault.on_open(&path))?;
-        recovery::check_identity(&connection, &path)?;
+        let version = recovery::check_identity(&connection, &path)?;
+        if version < schema::WITH_OUTPUTS {
+            connection.execute_batch(LACKING).map_err(|error| Fault::Sql(error).on_open(&path))?;
+        }
         let id = recovery::journal_id(&connection).map_err(|fault| fault.on_open(&path))?;
         Ok(Self { path, id, connection })
     }
@@ -113,7 +137,7 @@ impl Reader {
     /// # Errors
     /// The file cannot be read, or an event in it cannot.
     pub fn events(&self, after: u64, limit: usize) -> Result<Vec<Record>, ReadError> {
-        self.records("SELECT * FROM events WHERE seq > ?1 ORDER BY seq LIMIT ?2", after, limit)
+        self.records(&format!("{EVENTS} WHERE events.seq > ?1 ORDER BY events.seq LIMIT ?2"), after, limit)
     }
 
     /// Returns every event of one incident, oldest first; empty where there is no such incident.
@@ -124,9 +148,11 @@ impl Reader {
     /// # Errors
     /// The file cannot be read, or an event in it cannot.
     pub fn events_of_incident(&self, incident: IncidentId) -> Result<Vec<Record>, ReadError> {
-        let sql = "SELECT events.* FROM incident_events JOIN events USING (seq)
-                   WHERE incident = ?1 ORDER BY seq LIMIT ?2";
-        let records = self.records(sql, incident.0, usize::MAX)?;
+        let sql = format!(
+            "{EVENTS} JOIN incident_events ON incident_events.seq = events.seq
+             WHERE incident = ?1 ORDER BY events.seq LIMIT ?2"
+        );
+        let records = self.records(&sql, incident.0, usize::MAX)?;
         let mut all = self.before_opening(&records)?;
         all.extend(records);
         Ok(all)
@@ -141,8 +167,8 @@ impl Reader {
             _ => None,
         });
         let Some((opened, trigger, since)) = opening else { return Ok(Vec::new()) };
-        let sql = "SELECT * FROM events WHERE seq < ?1 ORDER BY seq DESC LIMIT ?2";
-        let mut before = self.records(sql, opened, BEFORE_OPENING_MAX)?;
+        let sql = format!("{EVENTS} WHERE events.seq < ?1 ORDER BY events.seq DESC LIMIT ?2");
+        let mut before = self.records(&sql, opened, BEFORE_OPENING_MAX)?;
         before.retain(|record| {
             record.event.at >= since
                 && matches!(&record.event.what,
@@ -152,15 +178,54 @@ impl Reader {
         Ok(before)
     }
 
-    /// Returns the newest `limit` incidents, newest first.
+    /// Returns where the journal ends.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub fn head(&self) -> Result<Head, ReadError> {
+        head(&self.connection, &self.id).map_err(|fault| self.failed(&fault))
+    }
+
+    /// Returns the hash of the event at `seq`, if it is there.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub fn hash_of(&self, seq: u64) -> Result<Option<ChainHash>, ReadError> {
+        hash_at(&self.connection, &self.id, seq).map_err(|fault| self.failed(&fault))
+    }
+
+    /// Returns the hash of the files that were in force at the event at `seq`, where it is known.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub fn files_at(&self, seq: u64) -> Result<Option<String>, ReadError> {
+        let sql = format!(
+            "{EVENTS} WHERE events.seq <= ?1 AND events.body LIKE '%\"setup\\_loaded\"%' ESCAPE '\\'
+             ORDER BY events.seq DESC LIMIT ?2"
+        );
+        let loaded = self.records(&sql, seq, 1)?;
+        match loaded.into_iter().next().map(|record| record.event.what) {
+            Some(Happening::SetupLoaded { fingerprint, .. }) => Ok(Some(fingerprint)),
+            _ => self.files_at_start(),
+        }
+    }
+
+    /// Returns the newest `limit` incidents that are wanted, newest first.
     ///
     /// # Errors
     /// The file cannot be read, or a row in it cannot.
-    pub fn incidents(&self, limit: usize) -> Result<Vec<IncidentRow>, ReadError> {
+    pub fn incidents(&self, wanted: &IncidentsWanted, limit: usize) -> Result<Vec<IncidentRow>, ReadError> {
         let read = || -> Result<Vec<IncidentRow>, Fault> {
-            let mut statement =
-                self.connection.prepare_cached("SELECT * FROM incidents ORDER BY id DESC LIMIT ?1")?;
-            let mut rows = statement.query([number(limit as u64)])?;
+            let mut statement = self.connection.prepare_cached(
+                "SELECT * FROM incidents
+                 WHERE (?2 = 0 OR state = 'open')
+                   AND (?3 IS NULL OR state = 'open' OR resolved_unix_ms >= ?3)
+                   AND (?4 IS NULL OR target = ?4)
+                 ORDER BY id DESC LIMIT ?1",
+            )?;
+            let target = wanted.target.as_ref().map(TargetName::as_str);
+            let mut rows =
+                statement.query(params![number(limit as u64), wanted.open, wanted.since_unix_ms, target])?;
             let mut found = Vec::new();
             while let Some(row) = rows.next()? {
                 found.push(incident_row(row)?);
@@ -168,32 +233,6 @@ impl Reader {
             Ok(found)
         };
         read().map_err(|fault| self.failed(&fault))
-    }
-
-    /// Checks every event's hash from the first to the last, and that the last is the one of the last commit.
-    ///
-    /// # Errors
-    /// The first place at which the chain does not hold, or at which the file cannot be read.
-    pub fn verify_chain(&self) -> Result<Head, ChainBreak> {
-        let mut head = Head { seq: 0, hash: ChainHash::genesis(&self.id) };
-        // One read transaction: what the daemon appends meanwhile is not half seen.
-        let check = |head: &mut Head| -> Result<(), Fault> {
-            let transaction = self.connection.unchecked_transaction()?;
-            walk(&transaction, head, |_, _| Ok(()))?;
-            match last_commit(&transaction)? {
-                Some(last) if last.head != *head => Err(Fault::Damaged(format!(
-                    "the last commit ended at event {}, the file ends at {}",
-                    last.head.seq, head.seq
-                ))),
-                None if head.seq > 0 => Err(Fault::Damaged("there are events without a commit".to_owned())),
-                _ => Ok(()),
-            }
-        };
-        match check(&mut head) {
-            Ok(()) => Ok(head),
-            Err(Fault::Break(broken)) => Err(broken),
-            Err(fault) => Err(ChainBreak { seq: head.seq + 1, problem: fault.problem() }),
-        }
     }
 
     fn records(&self, sql: &str, first: u64, limit: usize) -> Result<Vec<Record>, ReadError> {
@@ -214,13 +253,13 @@ impl Reader {
         read().map_err(|fault| self.failed(&fault))
     }
 
-    fn failed(&self, fault: &Fault) -> ReadError {
+    pub(super) fn failed(&self, fault: &Fault) -> ReadError {
         ReadError { path: self.path.clone(), problem: fault.problem() }
     }
 }
 
 /// Reads one row of the event table.
-fn link(row: &Row<'_>) -> Result<Link, Fault> {
+pub(super) fn link(row: &Row<'_>) -> Result<Link, Fault> {
     let seq: i64 = row.get("seq")?;
     let damaged = |what: &str| Fault::Damaged(format!("event {seq} has no valid {what}"));
     let hash: Vec<u8> = row.get("hash")?;
@@ -230,6 +269,7 @@ fn link(row: &Row<'_>) -> Result<Link, Fault> {
         wall_unix_ms: row.get("wall_unix_ms")?,
         version: row.get("version")?,
         body: row.get("body")?,
+        output: row.get("output")?,
         hash: ChainHash::from_bytes(&hash).ok_or_else(|| damaged("hash"))?,
     })
 }
@@ -269,33 +309,49 @@ pub(super) fn walk(
     head: &mut Head,
     mut each: impl FnMut(Link, Event) -> Result<(), Fault>,
 ) -> Result<(), Fault> {
-    let mut statement = connection.prepare_cached("SELECT * FROM events WHERE seq > ?1 ORDER BY seq")?;
+    let mut statement =
+        connection.prepare_cached(&format!("{EVENTS} WHERE events.seq > ?1 ORDER BY events.seq"))?;
     let mut rows = statement.query([number(head.seq)])?;
     while let Some(row) = rows.next()? {
         let link = link(row)?;
-        let seq = head.seq + 1;
-        let broken = |problem: &str| Fault::Break(ChainBreak { seq, problem: problem.to_owned() });
-        if link.seq != seq {
-            return Err(broken(&format!("it is missing, the next one is {}", link.seq)));
-        }
-        if !link.follows(*head) {
-            return Err(broken("its hash does not follow from its content and the event before it"));
-        }
+        link.check(*head).map_err(Fault::Break)?;
         if link.version > EVENT_VERSION {
             return Err(Fault::NewerEvent(link.version));
         }
         let event = decode(&link)?;
-        *head = Head { seq, hash: link.hash };
+        *head = Head { seq: link.seq, hash: link.hash };
         each(link, event)?;
+    }
+    Ok(())
+}
+
+/// Hands every stored event to `each`, sound or not, oldest first.
+pub(super) fn each_link(
+    connection: &Connection,
+    mut each: impl FnMut(Result<Link, Fault>) -> Result<(), Fault>,
+) -> Result<(), Fault> {
+    let mut statement = connection.prepare_cached(&format!("{EVENTS} ORDER BY events.seq"))?;
+    let mut rows = statement.query([])?;
+    while let Some(row) = rows.next()? {
+        each(link(row))?;
     }
     Ok(())
 }
 
 /// Returns the first event, if there is one.
 pub(super) fn first_link(connection: &Connection) -> Result<Option<Link>, Fault> {
-    let mut statement = connection.prepare_cached("SELECT * FROM events ORDER BY seq LIMIT 1")?;
+    let mut statement = connection.prepare_cached(&format!("{EVENTS} ORDER BY events.seq LIMIT 1"))?;
     let mut rows = statement.query([])?;
     rows.next()?.map(link).transpose()
+}
+
+/// Returns what stands before the first event: the journal's identity, or the last event that was dropped.
+pub(super) fn start(connection: &Connection, journal: &JournalId) -> Result<Head, Fault> {
+    match schema::get_fact(connection, fact::START)? {
+        None => Ok(Head { seq: 0, hash: ChainHash::genesis(journal) }),
+        Some(body) => serde_json::from_str(&body)
+            .map_err(|error| Fault::Damaged(format!("where the chain begins is unreadable: {error}"))),
+    }
 }
 
 /// Returns where the event table ends.
@@ -303,9 +359,7 @@ pub(super) fn head(connection: &Connection, journal: &JournalId) -> Result<Head,
     let mut statement =
         connection.prepare_cached("SELECT seq, hash FROM events ORDER BY seq DESC LIMIT 1")?;
     let mut rows = statement.query([])?;
-    let Some(row) = rows.next()? else {
-        return Ok(Head { seq: 0, hash: ChainHash::genesis(journal) });
-    };
+    let Some(row) = rows.next()? else { return start(connection, journal) };
     let (seq, hash): (i64, Vec<u8>) = (row.get(0)?, row.get(1)?);
     match (u64::try_from(seq), ChainHash::from_bytes(&hash)) {
         (Ok(seq), Some(hash)) => Ok(Head { seq, hash }),
@@ -313,10 +367,11 @@ pub(super) fn head(connection: &Connection, journal: &JournalId) -> Result<Head,
     }
 }
 
-/// Returns the hash of the event at `seq`, if there is one; 0 stands before the first.
+/// Returns the hash of the event at `seq`, if it is there, or of what stands before the first.
 pub(super) fn hash_at(connection: &Connection, id: &JournalId, seq: u64) -> Result<Option<ChainHash>, Fault> {
-    if seq == 0 {
-        return Ok(Some(ChainHash::genesis(id)));
+    let start = start(connection, id)?;
+    if seq == start.seq {
+        return Ok(Some(start.hash));
     }
     let mut statement = connection.prepare_cached("SELECT hash FROM events WHERE seq = ?1")?;
     let mut rows = statement.query([number(seq)])?;

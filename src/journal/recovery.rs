@@ -125,6 +125,8 @@ fn create(path: &Path) -> Result<(), OpenError> {
 
 fn fill(draft: &Path) -> rusqlite::Result<()> {
     let mut connection = database::open_to_write(draft, Durability::Full)?;
+    // Only an empty file can be told to. Then what is dropped one day makes the file smaller.
+    connection.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;
     let transaction = connection.transaction()?;
     schema::migrate(&transaction, 0)?;
     let id = format!("\"{}\"", uuid::Uuid::new_v4());
@@ -171,8 +173,15 @@ fn prepare(connection: &mut Connection, version: i32) -> Result<(), Fault> {
 fn read(connection: &Connection) -> Result<Recovered, Fault> {
     let journal = journal_id(connection)?;
     let mut damage = Vec::new();
-    check_first(connection, &journal)?;
+    let start = reader::start(connection, &journal)?;
+    check_first(connection, &journal, start)?;
     let (snapshot, mut head) = newest_snapshot(connection, &journal, &mut damage)?;
+    if snapshot.is_none() && start.seq > 0 {
+        return Err(Fault::Damaged(format!(
+            "its first {} events were dropped, as its retention says, and no snapshot of what they led to is sound",
+            start.seq
+        )));
+    }
     let mut events = Vec::new();
     reader::walk(connection, &mut head, |link, event| {
         events.push((link.seq, event));
@@ -201,11 +210,10 @@ pub(super) fn journal_id(connection: &Connection) -> Result<JournalId, Fault> {
 }
 
 /// Checks the first event, which ties the chain to the journal's identity also where a snapshot spares the rest.
-fn check_first(connection: &Connection, journal: &JournalId) -> Result<(), Fault> {
+fn check_first(connection: &Connection, journal: &JournalId, start: Head) -> Result<(), Fault> {
     let first = reader::first_link(connection)?;
-    let genesis = ChainHash::genesis(journal);
-    match first {
-        Some(link) if !link.follows(Head { seq: 0, hash: genesis }) => Err(Fault::Damaged(format!(
+    match first.map(|link| link.check(start)) {
+        Some(Err(_)) => Err(Fault::Damaged(format!(
             "its first event does not belong to journal {}, or it was changed",
             journal.as_str()
         ))),

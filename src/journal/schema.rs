@@ -9,8 +9,10 @@ use super::error::Fault;
 pub(super) const APPLICATION_ID: i32 = 0x5247_4a4c;
 
 /// What brings a file of version `n` to version `n + 1`. Steps are never edited once released: files were made by them.
-const STEPS: &[&str] = &["
-    -- What happened, hash-chained; never updated, never deleted.
+const STEPS: &[&str] = &[VERSION_1, VERSION_2];
+
+const VERSION_1: &str = "
+    -- What happened, hash-chained; never updated.
     CREATE TABLE events (
         seq INTEGER PRIMARY KEY,
         at_ms INTEGER NOT NULL,          -- engine time
@@ -37,7 +39,7 @@ const STEPS: &[&str] = &["
         hash BLOB NOT NULL,              -- of the event at seq
         digest BLOB NOT NULL             -- SHA-256(seq big endian || hash || state)
     ) STRICT;
-    -- Single values: journal, epoch, last_commit, good_setup.
+    -- Single values: journal, epoch, last_commit, good_setup, start.
     CREATE TABLE facts (
         name TEXT PRIMARY KEY,
         body TEXT NOT NULL,              -- JSON
@@ -85,7 +87,25 @@ const STEPS: &[&str] = &["
         seq INTEGER NOT NULL,
         PRIMARY KEY (incident, seq)
     ) STRICT, WITHOUT ROWID;
-"];
+";
+
+const VERSION_2: &str = "
+    -- What steps have printed; the event at seq holds its hash. Dropped before the events are.
+    CREATE TABLE outputs (
+        seq INTEGER PRIMARY KEY,
+        text TEXT NOT NULL
+    ) STRICT;
+    -- A projection: what was said before events were dropped. The event at seq says it.
+    CREATE TABLE checkpoints (
+        seq INTEGER PRIMARY KEY,
+        first_kept INTEGER NOT NULL,     -- every event before this one was to be dropped
+        hash TEXT NOT NULL,              -- of the event before first_kept, hexadecimal
+        files TEXT                       -- fingerprint of the files in force before first_kept
+    ) STRICT;
+";
+
+/// The version from which on there are `outputs` and `checkpoints`.
+pub(super) const WITH_OUTPUTS: i32 = 2;
 
 /// The version that this program writes.
 pub(super) fn newest() -> i32 {
@@ -112,6 +132,8 @@ pub(super) mod fact {
     pub(in super::super) const LAST_COMMIT: &str = "last_commit";
     /// The last set of files that was good.
     pub(in super::super) const GOOD_SETUP: &str = "good_setup";
+    /// The last event that was dropped and its hash: the chain begins behind it.
+    pub(in super::super) const START: &str = "start";
 }
 
 /// Stores a single value with its checksum.

@@ -64,9 +64,10 @@ impl Journal {
         self.epoch
     }
 
-    /// Stores engine state as it is after event `seq`, and drops all but the newest two snapshots.
+    /// Stores engine state as it is after event `seq`, and drops all but the newest two snapshots and the checkpoint's.
     ///
-    /// Two, so that recovery has another one to start from where the newest is damaged.
+    /// Two, so that recovery has another one to start from where the newest is damaged. The checkpoint's, because the events
+    /// before it may be gone: nothing else could stand in for it.
     ///
     /// # Errors
     /// As [`Ledger::commit`]; a `seq` past the head is a [`CommitError::Conflict`]. Nothing is lost by a failure: the
@@ -86,7 +87,8 @@ impl Journal {
             let digest = schema::snapshot_digest(seq, hash.as_bytes(), &state);
             let sql = "INSERT OR REPLACE INTO snapshots (seq, state, hash, digest) VALUES (?1, ?2, ?3, ?4)";
             let cut = "DELETE FROM snapshots
-                       WHERE seq NOT IN (SELECT seq FROM snapshots ORDER BY seq DESC LIMIT 2)";
+                       WHERE seq NOT IN (SELECT seq FROM snapshots ORDER BY seq DESC LIMIT 2)
+                         AND seq + 1 IS NOT (SELECT max(seq) FROM checkpoints)";
             transaction
                 .execute(sql, params![number(seq), state, hash.as_bytes(), digest])
                 .and_then(|_| transaction.execute(cut, []))
@@ -115,7 +117,7 @@ impl Journal {
         self.write(|journal, transaction| {
             let rebuild = || {
                 projection::clear(transaction)?;
-                let mut head = Head { seq: 0, hash: ChainHash::genesis(&journal.id) };
+                let mut head = reader::start(transaction, &journal.id)?;
                 reader::walk(transaction, &mut head, |link, event| {
                     projection::apply(transaction, &link, &event).map_err(Fault::Sql)
                 })
@@ -129,7 +131,7 @@ impl Journal {
     ///
     /// A connection on which the disk has failed is thrown away and never used again: after a failed sync the kernel
     /// may forget that the pages were never written, and the next sync on the same connection would pass for success.
-    fn write<T>(
+    pub(super) fn write<T>(
         &mut self,
         work: impl FnOnce(&Self, &Transaction<'_>) -> Result<T, CommitError>,
     ) -> Result<T, CommitError> {
@@ -222,12 +224,12 @@ impl Journal {
     }
 
     /// Makes sure that no other daemon has opened the journal since.
-    fn fence(&self, transaction: &Transaction<'_>, ours: u64) -> Result<(), CommitError> {
+    pub(super) fn fence(&self, transaction: &Transaction<'_>, ours: u64) -> Result<(), CommitError> {
         let journal: u64 = schema::need_fact(transaction, fact::EPOCH).map_err(|fault| self.fault(fault))?;
         if journal == ours { Ok(()) } else { Err(CommitError::Fenced { ours, journal }) }
     }
 
-    fn head(&self, transaction: &Transaction<'_>) -> Result<Head, CommitError> {
+    pub(super) fn head(&self, transaction: &Transaction<'_>) -> Result<Head, CommitError> {
         reader::head(transaction, &self.id).map_err(|fault| self.fault(fault))
     }
 
@@ -235,11 +237,11 @@ impl Journal {
         reader::hash_at(transaction, &self.id, seq).map_err(|fault| self.fault(fault))
     }
 
-    fn failed(&self, error: rusqlite::Error) -> CommitError {
+    pub(super) fn failed(&self, error: rusqlite::Error) -> CommitError {
         self.fault(Fault::Sql(error))
     }
 
-    fn fault(&self, fault: Fault) -> CommitError {
+    pub(super) fn fault(&self, fault: Fault) -> CommitError {
         fault.on_commit(&self.path)
     }
 
@@ -265,9 +267,10 @@ fn insert_event(connection: &Connection, link: &Link) -> rusqlite::Result<()> {
         "INSERT INTO events (seq, at_ms, wall_unix_ms, version, body, hash) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
     )?;
     let place = (number(link.seq), link.at.as_millis(), link.wall_unix_ms);
-    statement
-        .execute(params![place.0, place.1, place.2, link.version, link.body, link.hash.as_bytes()])
-        .map(drop)
+    statement.execute(params![place.0, place.1, place.2, link.version, link.body, link.hash.as_bytes()])?;
+    let Some(output) = &link.output else { return Ok(()) };
+    let mut statement = connection.prepare_cached("INSERT INTO outputs (seq, text) VALUES (?1, ?2)")?;
+    statement.execute(params![place.0, output]).map(drop)
 }
 
 /// Stores what the shell is about to be asked. An effect has one row, however often it is asked for again.
@@ -293,6 +296,5 @@ fn insert_intent(connection: &Connection, seq: u64, effect: &Effect) -> rusqlite
 
 /// Reads an event back from its row.
 pub(super) fn decode(link: &Link) -> Result<Event, Fault> {
-    serde_json::from_str(&link.body)
-        .map_err(|error| Fault::Damaged(format!("event {} is unreadable: {error}", link.seq)))
+    link.event().map_err(|error| Fault::Damaged(format!("event {} is unreadable: {error}", link.seq)))
 }

@@ -96,7 +96,7 @@ impl Replay {
         let offset = self.clock.wall_offset();
         let inputs = [
             Input::WallClock { offset },
-            Input::Restarted(Restart { gap, alive }),
+            Input::Restarted(Restart { gap, alive, version: env!("CARGO_PKG_VERSION").to_owned() }),
             Input::SetupLoaded { fingerprint, degraded: None },
         ];
         for input in inputs {

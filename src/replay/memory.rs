@@ -104,7 +104,7 @@ impl MemoryLedger {
         let seq = self.snapshot.as_ref().map_or(0, |(seq, _)| *seq);
         let state = self.snapshot.as_ref().map(|(_, state)| serde_json::from_str(state)).transpose()?;
         let later = self.links.iter().filter(|link| link.seq > seq);
-        Ok((state, later.map(|link| serde_json::from_str(&link.body)).collect::<Result<_, _>>()?))
+        Ok((state, later.map(Link::event).collect::<Result<_, _>>()?))
     }
 
     /// Keeps `state` as it is after the last event.

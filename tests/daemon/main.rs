@@ -4,6 +4,7 @@ mod actuators;
 mod again;
 mod api;
 mod application;
+mod audit;
 mod bad_input;
 #[path = "../daemon_fixture/mod.rs"]
 mod daemon_fixture;
@@ -14,6 +15,7 @@ mod foreign;
 mod imported;
 mod modes;
 mod restart;
+mod state;
 mod supervision;
 mod timeline;
 

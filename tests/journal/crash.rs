@@ -8,19 +8,44 @@ use rearguard::journal::{CommitError, Journal, Ledger, Reader};
 use crate::story::{batch, commit, note, open};
 
 /// Names the state directory to the child.
-const DIRECTORY: &str = "REARGUARD_JOURNAL_CHILD";
+pub const DIRECTORY: &str = "REARGUARD_JOURNAL_CHILD";
 
 /// The events that a child commits, each alone.
 const EVENTS: u64 = 6;
+
+/// What a child does.
+pub mod child {
+    /// Commits notes.
+    pub const COMMIT: &str = "crash::child";
+    /// Opens the journal, and that is all.
+    pub const OPEN: &str = "crash::child_that_opens";
+    /// Writes a checkpoint and drops what is before it.
+    pub const DROP: &str = "crash::child_that_drops";
+}
+
+/// Returns the state directory that a child was given.
+fn own_directory() -> std::path::PathBuf {
+    std::env::var_os(DIRECTORY).unwrap_or_else(|| panic!("{DIRECTORY} must name a state directory")).into()
+}
+
+#[test]
+#[ignore = "runs as the child of other tests"]
+fn child_that_opens() {
+    open(&own_directory());
+}
+
+#[test]
+#[ignore = "runs as the child of other tests"]
+fn child_that_drops() {
+    let (journal, recovered) = open(&own_directory());
+    crate::retention::drop_before_hour(journal, recovered.head, 600);
+}
 
 /// Commits notes one by one and prints each acknowledgement. Goes on after a failed write, as the daemon does.
 #[test]
 #[ignore = "runs as the child of the tests below"]
 fn child() {
-    let Ok(directory) = std::env::var(DIRECTORY) else {
-        panic!("{DIRECTORY} must name a state directory");
-    };
-    let (mut journal, recovered) = match Journal::open(Path::new(&directory)) {
+    let (mut journal, recovered) = match Journal::open(&own_directory()) {
         Ok(opened) => opened,
         Err(error) => return println!("\nnot opened: {error}"),
     };
@@ -42,15 +67,19 @@ fn child() {
     }
 }
 
-/// Runs the child under `strace` with a fault in calls on `files` (on all, where none is named), or returns `None` where
-/// `strace` cannot do it.
 fn run(directory: &Path, inject: &str, files: &[&str]) -> Option<Output> {
+    run_child(directory, inject, files, child::COMMIT)
+}
+
+/// Runs a child under `strace` with a fault in calls on `files` (on all, where none is named), or returns `None` where
+/// `strace` cannot do it.
+pub fn run_child(directory: &Path, inject: &str, files: &[&str], child: &str) -> Option<Output> {
     let own = std::env::current_exe().unwrap();
     let output = Command::new("strace")
         .args(["-f", "-qq", "-o", "/dev/null", "-e", &format!("inject={inject}")])
         .args(files.iter().flat_map(|file| ["-P".into(), directory.join(file)]))
         .arg(own)
-        .args(["--ignored", "--exact", "crash::child", "--nocapture", "--test-threads=1"])
+        .args(["--ignored", "--exact", child, "--nocapture", "--test-threads=1"])
         .env(DIRECTORY, directory)
         .output();
     match output {
@@ -80,7 +109,7 @@ fn check(directory: &Path, output: &Output, what: &str) -> u64 {
 }
 
 #[test]
-fn killed_at_every_write_it_loses_nothing_that_was_acknowledged() {
+fn fault_01_killed_at_every_write_it_loses_nothing_that_was_acknowledged() {
     for calls in ["pwrite64,write", "fsync,fdatasync", "ftruncate,rename,unlink,unlinkat"] {
         for nth in 1..400 {
             let directory = tempfile::tempdir().unwrap();
@@ -98,7 +127,7 @@ fn killed_at_every_write_it_loses_nothing_that_was_acknowledged() {
 }
 
 #[test]
-fn a_disk_that_fails_is_not_believed() {
+fn fault_06_and_07_a_disk_that_fails_once_or_for_a_while_is_not_believed() {
     let files = ["journal.sqlite", "journal.sqlite-wal"];
     let faults = [
         ("fsync,fdatasync", "EIO", "{n}"),
@@ -130,5 +159,39 @@ fn a_disk_that_fails_is_not_believed() {
         }
         println!("{calls} {error} {when}: {met} faults were met and reported");
         assert!(met > 2, "{calls} {error}: the faults were never met");
+    }
+}
+
+#[test]
+fn fault_01_killed_while_old_events_are_dropped_it_opens_and_what_stays_is_proven() {
+    let prepared = tempfile::tempdir().unwrap();
+    crate::retention::prepare_hours(prepared.path(), 600);
+    for calls in ["pwrite64,write", "fsync,fdatasync"] {
+        let (mut killed, mut halves) = (0, 0);
+        // Each place is far from the next: what is between is alike.
+        for nth in (1..).step_by(3) {
+            let directory = tempfile::tempdir().unwrap();
+            for file in std::fs::read_dir(prepared.path()).unwrap() {
+                let file = file.unwrap();
+                std::fs::copy(file.path(), directory.path().join(file.file_name())).unwrap();
+            }
+            let what = format!("{calls}:signal=SIGKILL:when={nth}");
+            let Some(output) = run_child(directory.path(), &what, &[], child::DROP) else { return };
+            let (journal, recovered) = open(directory.path());
+            assert!(recovered.damage.is_empty(), "{what}: {:?}", recovered.damage);
+            let verified = Reader::open(directory.path()).unwrap().verify(None).unwrap();
+            assert!(verified.first <= 360 && verified.head.seq >= 600, "{what}: {verified:?}");
+            halves += u32::from(verified.first > 1 && verified.first < 360);
+            // The next life goes on where this one was ended.
+            crate::retention::drop_before_hour(journal, recovered.head, 600);
+            let verified = Reader::open(directory.path()).unwrap().verify(None).unwrap();
+            assert_eq!((verified.first, verified.head.seq), (360, 601), "{what}");
+            if output.status.success() {
+                break;
+            }
+            killed += 1;
+        }
+        println!("{calls}: killed at {killed} places, {halves} times with some of the events gone");
+        assert!(killed > 3, "{calls}: the fault was never met");
     }
 }

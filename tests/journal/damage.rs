@@ -48,7 +48,7 @@ fn refused_and_set_aside(directory: &Path, part: &str) {
 }
 
 #[test]
-fn damaged_files_are_refused_by_name_and_can_be_set_aside() {
+fn fault_08_damaged_files_are_refused_by_name_and_can_be_set_aside() {
     type Damage = fn(&Path);
     let cases: [(&str, Damage, &str); 7] = [
         ("zero length", |path| fs::write(path, b"").unwrap(), "0 bytes"),
@@ -129,7 +129,7 @@ fn a_draft_that_a_crash_left_is_replaced() {
 }
 
 #[test]
-fn a_newer_file_is_refused_and_left_alone() {
+fn fault_09_a_newer_file_is_refused_and_left_alone() {
     let cases = [
         ("PRAGMA user_version = 99", "schema version 99"),
         // An event of a later version, with the hash that its writer would have given it.
@@ -215,7 +215,8 @@ fn an_edit_before_the_snapshot_is_found_by_verification() {
     let head = tell_incident(&mut journal, recovered.head);
     journal.snapshot(head.seq, &0).unwrap();
     let file = Connection::open(path_of(directory.path())).unwrap();
-    file.execute_batch("UPDATE events SET body = replace(body, 'switched', 'broken') WHERE seq = 8").unwrap();
+    file.execute_batch("UPDATE events SET body = replace(body, 'succeeded', 'failed') WHERE seq = 8")
+        .unwrap();
     assert_eq!(Reader::open(directory.path()).unwrap().verify_chain().unwrap_err().seq, 8);
 }
 
@@ -246,7 +247,7 @@ fn what_can_be_done_without_is_reported_and_done_without() {
 }
 
 #[test]
-fn no_flipped_bit_makes_it_panic_or_lie() {
+fn fault_08_no_flipped_bit_makes_it_panic_or_lie() {
     let directory = tempfile::tempdir().unwrap();
     let sound = make(directory.path());
     let content = fs::read(path_of(directory.path())).unwrap();
@@ -274,7 +275,7 @@ fn no_flipped_bit_makes_it_panic_or_lie() {
 }
 
 #[test]
-fn a_full_and_a_read_only_file_system_are_survived() {
+fn fault_07_and_10_a_full_and_a_read_only_file_system_are_survived() {
     let directory = tempfile::tempdir().unwrap();
     let mount = Mount::new(directory.path().join("small"));
     let Some(mount) = mount else {
@@ -305,6 +306,8 @@ fn a_full_and_a_read_only_file_system_are_survived() {
     drop(journal);
 
     assert!(mount.read_only());
+    // Who may only read, reads: on a medium like this one there is no room for what readers share.
+    assert_eq!(Reader::open(&mount.0).unwrap().verify_chain(), Ok(head));
     let error = Journal::open(&mount.0).map(drop).unwrap_err().to_string();
     assert!(error.contains("Read-only file system") && error.contains("make it writable"), "{error}");
 }

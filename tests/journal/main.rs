@@ -2,7 +2,10 @@
 
 mod crash;
 mod damage;
+mod migration;
+mod power_loss;
 mod projections;
+mod retention;
 mod samples;
 mod story;
 mod writing;

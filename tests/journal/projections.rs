@@ -4,14 +4,14 @@ use std::collections::BTreeMap;
 
 use rearguard::engine::decision::Cause;
 use rearguard::engine::model::{IncidentId, Severity};
-use rearguard::journal::{Journal, Ledger, Reader};
+use rearguard::journal::{IncidentsWanted, Journal, Ledger, Reader};
 use rusqlite::Connection;
 use rusqlite::types::Value;
 
 use crate::story::{batch, commit, event, incident, key, open, tell_incident};
 
 /// Returns the content of every table that is made from events.
-fn tables(path: &std::path::Path) -> Vec<Vec<Vec<Value>>> {
+pub fn tables(path: &std::path::Path) -> Vec<Vec<Vec<Value>>> {
     let file = Connection::open(path.join("journal.sqlite")).unwrap();
     let rows = |table: &str| {
         let mut statement = file.prepare(&format!("SELECT * FROM {table} ORDER BY 1, 2")).unwrap();
@@ -50,7 +50,7 @@ fn an_incident_can_be_followed_in_the_tables() {
     let directory = tempfile::tempdir().unwrap();
     let (mut journal, recovered) = open(directory.path());
     tell_incident(&mut journal, recovered.head);
-    let rows = Reader::open(directory.path()).unwrap().incidents(10).unwrap();
+    let rows = Reader::open(directory.path()).unwrap().incidents(&IncidentsWanted::default(), 10).unwrap();
     assert_eq!(rows.len(), 1);
     let row = &rows[0];
     assert_eq!((row.id, row.severity, &row.cause), (IncidentId(1), Severity::High, &Cause::Trigger(key())));
@@ -78,7 +78,7 @@ fn the_newest_incidents_come_first_and_no_more_than_asked_for() {
     let directory = tempfile::tempdir().unwrap();
     let (mut journal, recovered) = open(directory.path());
     open_incidents(&mut journal, recovered.head.seq, 5);
-    let rows = Reader::open(directory.path()).unwrap().incidents(2).unwrap();
+    let rows = Reader::open(directory.path()).unwrap().incidents(&IncidentsWanted::default(), 2).unwrap();
     assert_eq!(rows.iter().map(|row| row.id.0).collect::<Vec<_>>(), [5, 4]);
     assert!(rows.iter().all(|row| row.resolved.is_none()));
 }

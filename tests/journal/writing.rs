@@ -96,7 +96,7 @@ fn a_second_daemon_is_told_who_holds_the_lock() {
 }
 
 #[test]
-fn a_state_directory_that_cannot_be_used_is_named_with_a_remedy() {
+fn fault_10_a_state_directory_that_cannot_be_used_is_named_with_a_remedy() {
     let directory = tempfile::tempdir().unwrap();
     let missing = directory.path().join("missing");
     let file = directory.path().join("file");

@@ -4,6 +4,7 @@
 
 use std::fmt;
 
+use super::checkpoint::JournalCheckpoint;
 use super::deployment::{DeploymentResult, Origin};
 use super::effect::{DeliveryReport, MessageKind, StepHandle, StepResult};
 use super::event::{Cause, CheckSeen, Happening, Outcome, Refusal};
@@ -133,6 +134,10 @@ impl fmt::Display for Happening {
             | Self::TaskDone { .. }
             | Self::PageDecided { .. }
             | Self::DeliveryReported { .. }) => describe_page(page, f),
+            Self::JournalCheckpoint(JournalCheckpoint { first_kept, dropped, .. }) => {
+                let events = usize::try_from(dropped.values().sum::<u64>()).unwrap_or(usize::MAX);
+                write!(f, "{} before {first_kept} are dropped: past their time", counted(events, "event"))
+            }
             step => describe_step(step, f),
         }
     }

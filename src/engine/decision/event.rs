@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::checkpoint::JournalCheckpoint;
 use super::deployment::{DeploymentResult, Origin, Stage};
 use super::effect::{DeliveryReport, Message, StepEnding, StepHandle, StepOrder};
 use super::input::Restart;
@@ -40,6 +41,8 @@ pub enum Happening {
         /// The journal's identity.
         journal: JournalId,
     },
+    /// The oldest events are about to be dropped from the journal. What is here proves the rest of it without them.
+    JournalCheckpoint(JournalCheckpoint),
     /// The daemon came up.
     Restarted(Restart),
     /// The daemon goes down in order.

@@ -75,6 +75,9 @@ pub struct Restart {
     pub gap: Span,
     /// Steps that were started and whose processes are still there.
     pub alive: Vec<EffectId>,
+    /// The version of the program that came up: what decides from here on.
+    #[serde(default)]
+    pub version: String,
 }
 
 /// What became of an effect.

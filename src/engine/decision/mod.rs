@@ -5,6 +5,7 @@
 
 mod alerts;
 mod arbitration;
+mod checkpoint;
 pub mod deployment;
 mod describe;
 mod draft;
@@ -30,6 +31,7 @@ pub mod setup;
 pub mod state;
 
 pub use arbitration::would_roll_back;
+pub use checkpoint::JournalCheckpoint;
 pub use deployment::{
     Deployment, DeploymentNews, DeploymentPhase, DeploymentResult, DeploymentSettings, Ending, Origin, Stage,
 };

@@ -210,6 +210,8 @@ impl State {
                 }
                 Some(own) => return Err(format!("the journal is {} already", own.as_str())),
             },
+            // What it tells is over and done with, and in the state already.
+            Happening::JournalCheckpoint(_) => {}
             Happening::Restarted(_) => self.stopping = false,
             Happening::Stopping => self.stopping = true,
             Happening::SetupLoaded { degraded, .. } => self.degraded = degraded.clone(),

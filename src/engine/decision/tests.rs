@@ -433,8 +433,11 @@ fn e4_a_started_step_is_in_doubt_after_a_restart_until_it_is_settled() {
     let mut story = Story::new(setup());
     story.fire("Errors");
     let effect = story.start_step();
-    let effects =
-        story.at(20).feed(Input::Restarted(Restart { gap: Span::from_secs(20), alive: Vec::new() }));
+    let effects = story.at(20).feed(Input::Restarted(Restart {
+        gap: Span::from_secs(20),
+        alive: Vec::new(),
+        version: String::new(),
+    }));
     assert_eq!(acts(&effects), 0, "never run again by itself");
     assert!(story.alarms()[0].contains("IN DOUBT"));
     assert_eq!(acts(&story.fire("Slow")), 0, "the target stays locked");
@@ -455,7 +458,8 @@ fn e4_a_started_step_is_in_doubt_after_a_restart_until_it_is_settled() {
 
 #[test]
 fn e4_a_step_that_never_started_and_an_idempotent_one_run_after_a_restart() {
-    let restart = || Input::Restarted(Restart { gap: Span::from_secs(2), alive: Vec::new() });
+    let restart =
+        || Input::Restarted(Restart { gap: Span::from_secs(2), alive: Vec::new(), version: String::new() });
     let mut story = Story::new(setup());
     story.fire("Errors");
     let before = story.prepared();
@@ -525,7 +529,8 @@ fn e9_when_a_channel_fails_the_next_is_tried_once_and_a_dead_one_is_told_elsewhe
     assert!(story.feed(report(fallback[0].0, DeliveryReport::Accepted(String::new()))).is_empty());
     // A restart sends what is still out, and nothing else.
     let out = story.state.pages.values().map(|page| page.outstanding.len()).sum::<usize>();
-    let again = story.feed(Input::Restarted(Restart { gap: Span::ZERO, alive: Vec::new() }));
+    let again =
+        story.feed(Input::Restarted(Restart { gap: Span::ZERO, alive: Vec::new(), version: String::new() }));
     assert_eq!(deliveries(&again).len(), out);
 }
 
@@ -567,7 +572,11 @@ fn going_down_begins_no_step_and_the_restart_takes_the_plan_up() {
     let effect = story.start_step();
     story.feed(Input::Stopping);
     assert_eq!(acts(&story.finish(effect, StepResult::Succeeded)), 0);
-    let effects = story.at(10).feed(Input::Restarted(Restart { gap: Span::from_secs(5), alive: Vec::new() }));
+    let effects = story.at(10).feed(Input::Restarted(Restart {
+        gap: Span::from_secs(5),
+        alive: Vec::new(),
+        version: String::new(),
+    }));
     assert_eq!(acts(&effects), 1);
     assert_eq!(story.prepared().step, "warm");
 }

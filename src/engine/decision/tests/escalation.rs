@@ -79,7 +79,7 @@ fn what_came_due_while_the_daemon_was_away_is_told_in_order_by_the_next_one() {
     opened(&mut story);
     story.at(20).feed(Input::Stopping);
     assert_eq!(story.at(2000).feed(Input::Woke), [], "the outbox goes down too");
-    story.feed(Input::Restarted(Restart { gap: Span::ZERO, alive: Vec::new() }));
+    story.feed(Input::Restarted(Restart { gap: Span::ZERO, alive: Vec::new(), version: String::new() }));
     assert_eq!(told(&story.feed(Input::Woke)), triggers(&["spare", "mail", "pd"]));
 }
 
