@@ -14,9 +14,10 @@ use crate::engine::evaluation::{Judgement, ProbeSeen, TriggerKey};
 use crate::engine::model::{SourceName, TargetName};
 use crate::engine::rules::{Condition, Trigger};
 
-/// Returns the probes that a trigger's expression or its `given` reads.
+/// Returns the probes that a trigger's expression or its `given` reads, and those of the triggers that it names.
 fn read_by(trigger: &Trigger, setup: &Setup) -> BTreeSet<SourceName> {
     let read = trigger.when.sources().into_iter().chain(trigger.given.iter().flat_map(Condition::sources));
+    let read = read.chain(trigger.reads.sources.iter().cloned());
     read.filter(|source| setup.probes.contains(source)).collect()
 }
 

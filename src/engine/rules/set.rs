@@ -227,6 +227,8 @@ pub struct Reads {
     pub rank: u32,
     /// Whether missing data can make one of them fire.
     pub absence: bool,
+    /// What their conditions and `given` read.
+    pub sources: BTreeSet<SourceName>,
 }
 
 /// Which level of which trigger a trigger is.

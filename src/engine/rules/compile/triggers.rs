@@ -106,8 +106,8 @@ impl TriggerScope<'_> {
         }
         let no_data = terms.no_data.as_ref().map_or_else(NoData::default, |no_data| no_data.value);
         check_clear(&when, &clear, terms, out);
-        let read: BTreeSet<SourceName> =
-            when.sources().into_iter().chain(given.iter().flat_map(Condition::sources)).collect();
+        let read = when.sources().into_iter().chain(given.iter().flat_map(Condition::sources));
+        let read: BTreeSet<SourceName> = read.chain(reads.sources.iter().cloned()).collect();
         if self.catalog.probes.is_disjoint(&read) {
             self.check_absence(&draft, &then, &reads, out);
         }
@@ -174,6 +174,9 @@ impl TriggerScope<'_> {
             reads.fingerprints.insert(name.clone(), named.fingerprint.clone());
             reads.rank = reads.rank.max(named.reads.rank + 1);
             reads.absence |= named.rests_on_absence();
+            let given = named.given.iter().flat_map(Condition::sources);
+            reads.sources.extend(named.when.sources().into_iter().chain(given));
+            reads.sources.extend(named.reads.sources.iter().cloned());
         }
         reads
     }
