@@ -13,7 +13,7 @@ use crate::engine::decision::link::Declared;
 use crate::engine::decision::setup::SourcePace;
 use crate::engine::decision::{DeploymentSettings, Level, Policy, Target};
 use crate::engine::evaluation::Memory;
-use crate::engine::model::{CalendarName, PlanName, ReceiverName, SourceName, TargetName};
+use crate::engine::model::{CalendarName, PlanName, PolicyName, ReceiverName, SourceName, TargetName};
 use crate::engine::rules::diagnostic::name_hint;
 use crate::engine::rules::prometheus::GroupDefaults;
 use crate::engine::rules::yaml::Scalar;
@@ -33,14 +33,7 @@ pub(super) fn resolve(written: Written, file: &Path, out: &mut Findings) -> (Con
             "add `receivers:`, such as `on-call: { pagerduty: { routing_key: { credential: pagerduty } } }`";
         out.push(Diagnostic::error("no-receivers", written.rollbacks_place.clone(), message).hint(hint));
     }
-    let mut policies = BTreeMap::new();
-    for policy in &written.policies {
-        for receiver in policy.levels.iter().flat_map(|level| &level.notify) {
-            look_up(receiver, "receiver", &receivers, out);
-        }
-        let levels = policy.levels.iter().map(resolve_level).collect();
-        policies.insert(policy.name.value.as_str().into(), Policy { levels });
-    }
+    let policies = policies(&written, &receivers, out);
     let probes: BTreeSet<SourceName> =
         written.sources.iter().filter(|source| source.is_probe).map(|source| source.name.clone()).collect();
     let targets = resolve_targets(&written, &plans, &sources, out);
@@ -119,6 +112,22 @@ fn memory(written: &Written) -> Memory {
         history: written.history,
         keep: written.sources.iter().flat_map(|source| source.keep.iter().cloned()).collect(),
     }
+}
+
+fn policies(
+    written: &Written,
+    receivers: &BTreeSet<&str>,
+    out: &mut Findings,
+) -> BTreeMap<PolicyName, Policy> {
+    let mut policies = BTreeMap::new();
+    for policy in &written.policies {
+        for receiver in policy.levels.iter().flat_map(|level| &level.notify) {
+            look_up(receiver, "receiver", receivers, out);
+        }
+        let levels = policy.levels.iter().map(resolve_level).collect();
+        policies.insert(policy.name.value.as_str().into(), Policy { levels });
+    }
+    policies
 }
 
 fn resolve_level(written: &WrittenLevel) -> Level {

@@ -12,7 +12,8 @@ use super::deployment::{DeploymentResult, Origin, Stage};
 use super::effect::{DeliveryReport, Message, StepEnding, StepHandle, StepOrder};
 use super::input::Restart;
 use super::pairs;
-use crate::engine::evaluation::{Baseline, Evidence, TriggerKey, Verdict};
+pub use super::proof::CheckSeen;
+use crate::engine::evaluation::{Baseline, Evidence, TriggerKey};
 use crate::engine::model::{
     DeploymentId, EffectId, IncidentId, IndicatorName, JournalId, PlanName, PolicyName, ReceiverName,
     RollbackId, Severity, SourceName, TargetName, stored_number,
@@ -488,15 +489,4 @@ impl Outcome {
     pub fn has_failed(self) -> bool {
         matches!(self, Self::Failed | Self::TimedOut | Self::Refused)
     }
-}
-
-/// One condition of a verification, as it was seen.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct CheckSeen {
-    /// The condition as written.
-    pub condition: String,
-    /// The verdict on fresh samples.
-    pub verdict: Verdict,
-    /// What it rests on.
-    pub evidence: Option<Evidence>,
 }

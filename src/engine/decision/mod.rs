@@ -24,6 +24,7 @@ mod pairs;
 pub mod placeholders;
 mod precedence;
 mod probes;
+mod proof;
 mod recommend;
 pub mod rollback;
 mod scopes;

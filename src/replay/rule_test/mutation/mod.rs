@@ -127,7 +127,12 @@ fn in_parallel<T: Sync, R: Send>(items: &[T], work: impl Fn(&T) -> R + Sync) -> 
 /// Tries the changes of one rule; `alone` is what became of each test without any change.
 fn try_all(file: &SourceFile, mutants: &[Mutant], player: &Player, alone: &[Played]) -> Vec<(Mutant, Fate)> {
     let Some(rule) = mutants.first().map(|mutant| mutant.rule.as_str()) else { return Vec::new() };
-    let mut order: Vec<&Played> = alone.iter().filter(|played| !played.left_out.contains(rule)).collect();
+    let judges = |played: &&Played| played.judged.iter().any(|trigger| is_of(trigger, rule));
+    let mut order: Vec<&Played> = alone.iter().filter(judges).collect();
+    if order.is_empty() {
+        // It is no trigger by itself: any test may notice.
+        order = alone.iter().collect();
+    }
     order.sort_by_key(|played| (!player.tests[played.at].1.contains(rule), played.lasts));
     let mut order: Vec<usize> = order.into_iter().map(|played| played.at).collect();
     let mut tried = Vec::new();
@@ -150,6 +155,12 @@ fn try_all(file: &SourceFile, mutants: &[Mutant], player: &Player, alone: &[Play
         tried.push((mutant.clone(), fate));
     }
     tried
+}
+
+/// Returns whether a trigger is what a rule is judged by: itself, one of its levels, a promise, a burn rate of a budget.
+fn is_of(trigger: &str, rule: &str) -> bool {
+    let name = trigger.split_once(':').map_or(trigger, |(_, name)| name);
+    name.strip_prefix(rule).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
 /// A test file that is run again and again.
@@ -185,12 +196,8 @@ impl Player {
         let ran = run_promtool(&self.path, &self.root, self.files.clone(), texts, |_| true);
         let tests = ran.map_err(|refused| refused.problems)?.report.tests;
         let passed = |at: usize| tests.get(at).is_some_and(TestReport::passed);
-        let played = |at: &usize| Played {
-            at: *at,
-            passed: passed(*at),
-            lasts: Span::ZERO,
-            left_out: BTreeSet::new(),
-        };
+        let played =
+            |at: &usize| Played { at: *at, passed: passed(*at), lasts: Span::ZERO, judged: BTreeSet::new() };
         let until = order.iter().position(|at| !passed(*at)).map_or(order.len(), |first| first + 1);
         Ok(order[..until].iter().map(played).collect())
     }

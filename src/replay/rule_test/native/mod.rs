@@ -129,7 +129,7 @@ impl Rehearsal {
             // Nobody reads why it failed: what would come later is not looked for.
             let longer = || story.clone();
             let passed = judge::judge(test, &story, longer).0.is_empty();
-            all.push(Played { at: *at, passed, lasts, left_out: stage.left_out });
+            all.push(Played { at: *at, passed, lasts, judged: stage.judged() });
             if !passed {
                 break;
             }
@@ -145,8 +145,8 @@ pub(super) struct Played {
     pub(super) passed: bool,
     /// How long it lasts.
     pub(super) lasts: Span,
-    /// The triggers that it has nothing to do with.
-    pub(super) left_out: BTreeSet<String>,
+    /// The triggers that it has to do with.
+    pub(super) judged: BTreeSet<String>,
 }
 
 /// Loads what a test is played on, and finds out how long it lasts.

@@ -42,6 +42,15 @@ pub(super) struct Stage {
 }
 
 impl Stage {
+    /// Returns the names of the triggers that are judged, before or after a reload.
+    pub(super) fn judged(&self) -> BTreeSet<String> {
+        let loaded = std::iter::once(&self.loaded).chain(self.reloads.values());
+        loaded
+            .flat_map(|loaded| loaded.setup.rules.triggers.keys())
+            .map(|(_, name)| name.to_string())
+            .collect()
+    }
+
     /// Leaves out the triggers that a test has nothing to do with: those that it does not name and that read nothing of
     /// what it gives. They would only be blind, and page about that. A test that gives nothing is about all of them.
     fn leave_out(&mut self, test: &Test) {
